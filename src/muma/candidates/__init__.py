@@ -1,0 +1,1 @@
+"""What could be shown: classic collaborative filtering behind one contract."""

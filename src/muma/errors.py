@@ -1,0 +1,65 @@
+"""Every error MUMA raises on purpose.
+
+    MumaError
+    ├── ConfigError        a recipe, a flag or a constructor argument is wrong
+    ├── DataError          an input cannot be used
+    │   ├── SourceError    a file cannot be read (carries file and row)
+    │   └── SchemaError    a table lacks a column or holds the wrong type
+    ├── UnknownIdError     a user or item that the vocabulary has never seen
+    ├── NotFittedError     a model was asked before it was fitted
+    ├── ArtifactError      a saved folder is missing, damaged or of another format
+    └── MissingExtraError  an optional library is not installed (names the extra)
+
+A message says what was got, what is allowed and what to do next. The command line maps every
+`MumaError` to exit code 2 without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class MumaError(Exception):
+    """Base of every error raised on purpose; catch it to catch them all."""
+
+
+class ConfigError(MumaError):
+    """A recipe, a flag or a constructor argument is wrong."""
+
+
+class DataError(MumaError):
+    """An input cannot be used."""
+
+
+class SourceError(DataError):
+    """A file cannot be read.
+
+    Args:
+        message: what was got, what is allowed, what to do next.
+        file: path of the file, when there is one.
+        row: 1-based number of the offending record, when it is known.
+    """
+
+    def __init__(self, message: str, *, file: str | None = None, row: int | None = None) -> None:
+        self.file = file
+        self.row = row
+        where = "" if file is None else (f"{file}: " if row is None else f"{file}, row {row}: ")
+        super().__init__(where + message)
+
+
+class SchemaError(DataError):
+    """A table lacks a column or holds the wrong type."""
+
+
+class UnknownIdError(MumaError):
+    """A user or item that the vocabulary has never seen."""
+
+
+class NotFittedError(MumaError):
+    """A model was asked for scores before it was fitted."""
+
+
+class ArtifactError(MumaError):
+    """A saved folder is missing, damaged or of another format."""
+
+
+class MissingExtraError(MumaError, ImportError):
+    """An optional library is not installed; the message names the extra to install."""

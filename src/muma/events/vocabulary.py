@@ -1,0 +1,107 @@
+"""A persistent two-way map between the ids of the files and dense integers.
+
+Indices are given in order of first appearance and never change, so a vocabulary may grow while
+everything fitted on it stays valid. Ids stay integers while every id seen is one; the first text id
+turns all of them into text (5 becomes "5"), and their indices stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from muma.errors import UnknownIdError
+
+INDEX = pl.UInt32
+
+
+class Vocabulary:
+    """Raw id <-> dense index in [0, len).
+
+    Example:
+        >>> words = Vocabulary()
+        >>> words.add(pl.Series(["b", "a", "b"])).to_list()
+        [0, 1, 0]
+        >>> words.decode([1])
+        ['a']
+    """
+
+    def __init__(self, ids: pl.Series | None = None) -> None:
+        self._ids = pl.Series("id", [], dtype=pl.Int64) if ids is None else ids.alias("id")
+        self._table: pl.DataFrame | None = None
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @property
+    def ids(self) -> pl.Series:
+        """Raw ids by index; Int64 or String, shape [len]."""
+        return self._ids
+
+    def add(self, raw: pl.Series) -> pl.Series:
+        """Index of every raw id, new ids being appended first.
+
+        Args:
+            raw: integers or text without nulls, any length.
+
+        Returns:
+            UInt32 indices, shape [len(raw)].
+        """
+        raw = self._align(raw)
+        unique = raw.unique(maintain_order=True)
+        fresh = unique.filter(~unique.is_in(self._ids.implode())) if len(self._ids) else unique
+        if len(fresh):
+            self._ids = pl.concat([self._ids, fresh.alias("id")])
+            self._table = None
+        return self._lookup(raw)
+
+    def encode(self, raw: Sequence[int | str] | pl.Series) -> pl.Series:
+        """Index of every raw id; text that spells an integer finds an integer id.
+
+        Raises:
+            UnknownIdError: an id has never been seen.
+        """
+        asked = raw if isinstance(raw, pl.Series) else pl.Series(list(raw), strict=False)
+        values = asked.cast(self._ids.dtype, strict=False)
+        found = self._lookup(values)
+        if found.null_count():
+            unknown = asked.filter(found.is_null()).unique(maintain_order=True)
+            shown = ", ".join(repr(value) for value in unknown.head(3).to_list())
+            raise UnknownIdError(
+                f"unknown id {shown}{' ...' if len(unknown) > 3 else ''}: "
+                f"none of the {len(self):,} known ids; known ones look like "
+                f"{self._ids.head(3).to_list()}"
+            )
+        return found
+
+    def decode(self, index: Sequence[int] | np.ndarray | pl.Series) -> list[int] | list[str]:
+        """Raw ids of dense indices."""
+        positions = pl.Series(np.asarray(index)).cast(INDEX)
+        return self._ids.gather(positions).to_list()
+
+    def save(self, path: Path) -> None:
+        """Write one Parquet column `id`, in index order."""
+        self._ids.to_frame().write_parquet(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Vocabulary:
+        """Read what `save` wrote."""
+        return cls(pl.read_parquet(path).get_column("id"))
+
+    def _align(self, raw: pl.Series) -> pl.Series:
+        if not raw.dtype.is_integer():
+            raw = raw.cast(pl.String)
+            if self._ids.dtype != pl.String:
+                self._ids = self._ids.cast(pl.String)
+                self._table = None
+        return raw.cast(self._ids.dtype)
+
+    def _lookup(self, raw: pl.Series) -> pl.Series:
+        if self._table is None:
+            self._table = self._ids.to_frame().with_row_index("index")
+        asked = pl.DataFrame({"id": raw})
+        joined = asked.join(self._table, on="id", how="left", maintain_order="left")
+        return joined.get_column("index").cast(INDEX)
