@@ -16,6 +16,8 @@ import polars as pl
 from muma.errors import UnknownIdError
 
 INDEX = pl.UInt32
+ABSENT = 2**32 - 1
+DIRECT_LIMIT = 1 << 26  # ids below this are looked up in a plain table (256 MiB at most)
 
 
 class Vocabulary:
@@ -32,6 +34,7 @@ class Vocabulary:
     def __init__(self, ids: pl.Series | None = None) -> None:
         self._ids = pl.Series("id", [], dtype=pl.Int64) if ids is None else ids.alias("id")
         self._table: pl.DataFrame | None = None
+        self._direct: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -51,12 +54,15 @@ class Vocabulary:
             UInt32 indices, shape [len(raw)].
         """
         raw = self._align(raw)
-        unique = raw.unique(maintain_order=True)
-        fresh = unique.filter(~unique.is_in(self._ids.implode())) if len(self._ids) else unique
-        if len(fresh):
-            self._ids = pl.concat([self._ids, fresh.alias("id")])
-            self._table = None
-        return self._lookup(raw)
+        found = self._lookup(raw)
+        if not found.null_count():
+            return found
+        absent = found.is_null()
+        fresh = raw.filter(absent).unique(maintain_order=True)
+        self._ids = pl.concat([self._ids, fresh.alias("id")])
+        self._grow(fresh)
+        late = self._lookup(raw.filter(absent))
+        return late if len(late) == len(raw) else found.scatter(absent.arg_true(), late)
 
     def encode(self, raw: Sequence[int | str] | pl.Series) -> pl.Series:
         """Index of every raw id; text that spells an integer finds an integer id.
@@ -96,12 +102,55 @@ class Vocabulary:
             raw = raw.cast(pl.String)
             if self._ids.dtype != pl.String:
                 self._ids = self._ids.cast(pl.String)
-                self._table = None
+                self._table = self._direct = None
         return raw.cast(self._ids.dtype)
 
+    def _grow(self, fresh: pl.Series) -> None:
+        """Keep the lookup in step after `fresh` was appended."""
+        self._table = None
+        if self._direct is None or fresh.dtype == pl.String:
+            self._direct = None
+            return
+        values = fresh.to_numpy()
+        low, high = int(values.min()), int(values.max())
+        if low < 0 or high >= DIRECT_LIMIT:
+            self._direct = None
+            return
+        if high >= len(self._direct):
+            grown = np.full(max(high + 1, 2 * len(self._direct)), ABSENT, dtype=np.uint32)
+            grown[: len(self._direct)] = self._direct
+            self._direct = grown
+        first = len(self._ids) - len(values)
+        self._direct[values] = np.arange(first, first + len(values), dtype=np.uint32)
+
     def _lookup(self, raw: pl.Series) -> pl.Series:
+        """Index of every value, null where it is unknown."""
+        if raw.dtype == pl.Int64 and raw.null_count() == 0:
+            direct = self._table_of_integers()
+            if direct is not None:
+                values = raw.to_numpy()
+                inside = (values >= 0) & (values < len(direct))
+                if not inside.all():
+                    values = np.where(inside, values, len(direct) - 1)
+                index = direct[values]
+                missing = (index == ABSENT) | ~inside
+                found = pl.Series("index", index)
+                if not missing.any():
+                    return found
+                return found.set(pl.Series(missing), None)
         if self._table is None:
             self._table = self._ids.to_frame().with_row_index("index")
         asked = pl.DataFrame({"id": raw})
         joined = asked.join(self._table, on="id", how="left", maintain_order="left")
         return joined.get_column("index").cast(INDEX)
+
+    def _table_of_integers(self) -> np.ndarray | None:
+        """Direct table value -> index, as long as ids are small non-negative integers."""
+        if self._direct is None and self._ids.dtype == pl.Int64:
+            values = self._ids.to_numpy()
+            if len(values) and (int(values.min()) < 0 or int(values.max()) >= DIRECT_LIMIT):
+                return None
+            size = max(1024, int(values.max()) + 1 if len(values) else 0)
+            self._direct = np.full(size, ABSENT, dtype=np.uint32)
+            self._direct[values] = np.arange(len(values), dtype=np.uint32)
+        return self._direct

@@ -1,0 +1,1 @@
+"""File formats: each reads one file piece by piece and says which records it could not read."""

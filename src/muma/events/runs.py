@@ -1,0 +1,145 @@
+"""Typed rows on their way to time order: kept in memory while few, spilled to disk when many.
+
+Rows arrive in any order and leave in buckets of increasing time, each sorted by timestamp with
+equal times in arrival order. Bucket borders fall on whole minutes, so that a rule that looks at a
+minute sees all of it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+MINUTE = 60_000_000  # microseconds
+
+
+class Runs:
+    """Collects frames that hold a column `timestamp` (Int64, microseconds).
+
+    Args:
+        folder: where to spill; used only when needed and emptied by `close`.
+        rows_in_memory: rows held before spilling starts.
+        rows_per_bucket: rows a bucket should hold; a single minute is never split.
+    """
+
+    def __init__(
+        self, folder: Path, *, rows_in_memory: int = 16_000_000, rows_per_bucket: int = 4_000_000
+    ) -> None:
+        self.rows = 0
+        self.columns: list[str] = []
+        self._folder = folder
+        self._frames: list[pl.DataFrame] = []
+        self._files: list[Path] = []
+        self._rows_in_memory = rows_in_memory
+        self._held = 0
+        self._rows_per_bucket = rows_per_bucket
+        self._minutes: list[pl.DataFrame] = []
+
+    def append(self, frame: pl.DataFrame) -> None:
+        """Take rows; columns may differ between calls, absent ones read as null."""
+        if frame.is_empty():
+            return
+        self.rows += frame.height
+        self.columns += [c for c in frame.columns if c not in self.columns]
+        self._minutes.append(_by_minute(frame))
+        if len(self._minutes) > 64:
+            self._minutes = [_merged(self._minutes)]
+        self._frames.append(frame)
+        self._held += frame.height
+        if self._held > self._rows_in_memory:
+            self._spill()
+
+    def column_before(self, columns: Sequence[str], share: float) -> pl.DataFrame:
+        """The named columns of the earliest `share` of the rows, in arrival order."""
+        minutes = _merged(self._minutes)
+        wanted = share * self.rows
+        before = minutes.filter(pl.col("n").cum_sum() - pl.col("n") < wanted)
+        cut = (int(before.get_column("minute").max() or 0) + 1) * MINUTE  # pyright: ignore
+        parts = []
+        for frame in self._all([*columns, "timestamp"]):
+            present = [c for c in columns if c in frame.columns]
+            parts.append(frame.filter(pl.col("timestamp") < cut).select(present))
+        return pl.concat(parts, how="diagonal") if parts else pl.DataFrame()
+
+    def buckets(self) -> Iterator[pl.DataFrame]:
+        """Yield all rows in time order, a bucket at a time; can be called once."""
+        if not self.rows:
+            return
+        borders = self._borders()
+        if self._files:
+            self._spill()
+            yield from self._from_disk(borders)
+            return
+        whole = _sorted(pl.concat(self._frames, how="diagonal"))
+        self._frames = []
+        cuts = np.searchsorted(whole.get_column("timestamp").to_numpy(), borders)
+        for start, end in zip([0, *cuts], [*cuts, whole.height], strict=True):
+            if end > start:
+                yield whole.slice(start, end - start)
+
+    def close(self) -> None:
+        """Remove what was spilled."""
+        self._frames = []
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _spill(self) -> None:
+        if not self._frames:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"run-{len(self._files):05d}.arrow"
+        pl.concat(self._frames, how="diagonal").write_ipc(path)
+        self._files.append(path)
+        self._frames, self._held = [], 0
+
+    def _all(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        wanted = [c for c in columns if c in self.columns]
+        for path in self._files:
+            lazy = pl.scan_ipc(path)
+            yield lazy.select([c for c in wanted if c in lazy.collect_schema()]).collect()
+        for frame in self._frames:
+            yield frame.select([c for c in wanted if c in frame.columns])
+
+    def _borders(self) -> np.ndarray:
+        """Times that cut the rows into about equal buckets, without the outer ends."""
+        minutes = _merged(self._minutes)
+        bucket = (
+            (minutes.get_column("n").cum_sum() - 1) // self._rows_per_bucket
+        ).to_numpy()
+        starts = np.flatnonzero(np.diff(bucket)) + 1
+        return minutes.get_column("minute").to_numpy()[starts] * MINUTE
+
+    def _from_disk(self, borders: np.ndarray) -> Iterator[pl.DataFrame]:
+        pieces: list[list[Path]] = [[] for _ in range(len(borders) + 1)]
+        for number, path in enumerate(self._files):
+            run = pl.read_ipc(path, memory_map=False)
+            bucket = np.searchsorted(borders, run.get_column("timestamp").to_numpy(), side="right")
+            run = run.with_columns(pl.Series("bucket", bucket.astype(np.int32)))
+            for (at,), part in run.group_by(["bucket"], maintain_order=True):
+                piece = self._folder / f"bucket-{at:05d}-{number:05d}.arrow"
+                part.drop("bucket").write_ipc(piece)
+                pieces[int(at)].append(piece)  # pyright: ignore[reportArgumentType]
+            del run
+            path.unlink()
+        for files in pieces:
+            frames = [pl.read_ipc(piece, memory_map=False) for piece in files]
+            for piece in files:
+                piece.unlink()
+            yield _sorted(pl.concat(frames, how="diagonal"))
+
+
+def _by_minute(frame: pl.DataFrame) -> pl.DataFrame:
+    minute = (pl.col("timestamp") // MINUTE).alias("minute")
+    return frame.lazy().group_by(minute).agg(pl.len().cast(pl.Int64).alias("n")).collect()
+
+
+def _merged(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(parts).group_by("minute").agg(pl.col("n").sum()).sort("minute")
+
+
+def _sorted(frame: pl.DataFrame) -> pl.DataFrame:
+    times = frame.get_column("timestamp")
+    return frame if times.is_sorted() else frame.sort("timestamp", maintain_order=True)

@@ -1,0 +1,88 @@
+"""Times of any form into UTC microseconds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import polars as pl
+
+from muma.errors import ConfigError
+
+TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
+TIME_COLUMNS = {"timestamp", "published_at", "since", "start"}
+PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+def to_microseconds(
+    times: pl.Series, *, unit: TimeUnit | None, zone: str = "UTC"
+) -> tuple[pl.Series, pl.Series]:
+    """Convert a column of times.
+
+    Args:
+        times: typed times, numbers or text, shape [n].
+        unit: unit of numbers; `iso` for ISO 8601 text; None for typed times only.
+        zone: time zone of times that name none.
+
+    Returns:
+        Int64 microseconds with nulls where there is none, and a mask of the values that are
+        present and could not be converted.
+
+    Raises:
+        ConfigError: the column holds numbers or text and no unit is given.
+
+    Example:
+        >>> to_microseconds(pl.Series([1.5, None]), unit="s")[0].to_list()
+        [1500000, None]
+    """
+    kind = times.dtype
+    if kind == pl.Date:
+        times, kind = times.cast(pl.Datetime("us")), pl.Datetime("us")
+    if isinstance(kind, pl.Datetime):
+        typed = times if kind.time_zone else times.dt.replace_time_zone(zone, ambiguous="earliest")
+        converted = typed.dt.convert_time_zone("UTC").dt.timestamp("us")
+    elif unit is None:
+        shown = times.drop_nulls().head(1).to_list()
+        raise ConfigError(
+            f"column {times.name!r} holds {kind} values such as {shown}: set time_unit to "
+            "'s', 'ms', 'us', 'ns' or 'iso'"
+        )
+    elif unit == "iso":
+        text = times.cast(pl.String).str.strip_chars()
+        aware = text.str.to_datetime(time_unit="us", time_zone="UTC", strict=False, format="%+")
+        naive = _naive(text, zone)
+        converted = aware.fill_null(naive).dt.timestamp("us")
+    else:
+        converted = _numbers(times, unit)
+    return converted, times.is_not_null() & converted.is_null()
+
+
+def _naive(text: pl.Series, zone: str) -> pl.Series:
+    found = pl.Series("t", [None] * len(text), dtype=pl.Datetime("us"))
+    for form in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d"):
+        if form == "%Y-%m-%d":
+            parsed = text.str.to_date(form, strict=False).cast(pl.Datetime("us"))
+        else:
+            parsed = text.str.to_datetime(form, time_unit="us", strict=False)
+        found = found.fill_null(parsed)
+    return found.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def _numbers(times: pl.Series, unit: TimeUnit) -> pl.Series:
+    real = times.cast(pl.Float64, strict=False)
+    if times.dtype.is_float() or times.dtype == pl.Boolean:
+        whole = pl.Series("whole", [None] * len(times), dtype=pl.Int64)
+        real = real if times.dtype.is_float() else real.clear(len(times))
+    else:
+        whole = times.cast(pl.Int64, strict=False)
+    if unit == "ns":
+        return whole // 1_000
+    factor = PER_UNIT[unit]
+    fits = whole.abs() < 2**62 // factor
+    frame = pl.DataFrame({"whole": whole, "real": real, "fits": fits})
+    scaled = pl.col("real") * factor
+    return frame.select(
+        pl.when(pl.col("fits"))
+        .then(pl.col("whole") * factor)
+        .when(pl.col("whole").is_null() & scaled.is_finite() & (scaled.abs() < 2**62))
+        .then(scaled.round().cast(pl.Int64, strict=False))
+    ).to_series()

@@ -1,0 +1,180 @@
+"""Check a batch against the declared schema: what passes, and what does not with the reason.
+
+A row that fails is refused once, for its first failing column in the order types, ids, ranges; so
+rows in = rows kept + rows refused, always.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from muma.errors import SchemaError
+from muma.events.event import DOMAINS, KINDS, TABLES, Batch, TableName
+from muma.events.schema import REASONS, REQUIRED, ranges
+
+ID_COLUMNS = ("user_id", "item_id", "src", "dst")
+LONGEST_ID = 512
+_LISTS = {"domain": DOMAINS, "kind": KINDS}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The two halves of a batch.
+
+    Attributes:
+        kept: rows that passed, in the declared types, ids still raw, with the column `row`.
+        refused: columns `file, row, column, value, rule, reason`.
+    """
+
+    kept: pl.DataFrame
+    refused: pl.DataFrame
+
+
+def validate(batch: Batch) -> Checked:
+    """Convert a batch to the declared types and check its ranges.
+
+    Raises:
+        SchemaError: a required column is absent, or a column is neither declared nor `ctx_*` /
+            `attr_*`.
+    """
+    _check_columns(batch)
+    frame = batch.frame
+    refused: list[pl.DataFrame] = []
+
+    def refuse(bad: pl.Expr, column: str, rule: str, reason: str) -> None:
+        nonlocal frame
+        hit = frame.filter(bad)
+        if hit.height:
+            refused.append(_rows(batch, hit, column, rule, reason))
+            frame = frame.filter(~bad)
+
+    for column in [c for c in ID_COLUMNS if c in frame.columns]:
+        required = column in REQUIRED[batch.table]
+        frame = frame.with_columns(_id(frame, column).alias(f"new {column}"))
+        lost = pl.col(f"new {column}").is_null()
+        if required:
+            refuse(pl.col(column).is_null() & lost, column, "missing", REASONS["nullability"])
+        refuse(pl.col(column).is_not_null() & lost, column, "type", "not a usable id")
+        frame = frame.drop(column).rename({f"new {column}": column})
+    for column, kind in TABLES[batch.table].items():
+        if column in ID_COLUMNS or column not in frame.columns or frame.schema[column] == kind:
+            continue
+        frame = frame.with_columns(_cast(frame, column, kind).alias(f"new {column}"))
+        lost = pl.col(f"new {column}").is_null() & pl.col(column).is_not_null()
+        refuse(lost, column, "type", _type_reason(column, kind))
+        frame = frame.drop(column).rename({f"new {column}": column})
+    frame, failure = ranges(batch.table, tuple(frame.columns)).filter(frame)
+    if len(failure):
+        refused.append(_out_of_range(batch, failure.details()))
+    order = [c for c in TABLES[batch.table] if c in frame.columns]
+    extra = [c for c in frame.columns if c not in order and c != "row"]
+    return Checked(frame.select(*order, *extra, "row"), _concat(refused))
+
+
+def _check_columns(batch: Batch) -> None:
+    declared = TABLES[batch.table]
+    present = set(batch.frame.columns) - {"row"}
+    absent = [c for c in REQUIRED[batch.table] if c not in present]
+    if absent:
+        raise SchemaError(
+            f"{batch.file}: table {batch.table!r} lacks the column(s) {', '.join(absent)}; "
+            f"got {', '.join(sorted(present))}"
+        )
+    unknown = [c for c in present if c not in declared and not c.startswith(("ctx_", "attr_"))]
+    if unknown:
+        raise SchemaError(
+            f"{batch.file}: table {batch.table!r} has undeclared column(s) {', '.join(unknown)}; "
+            "call a source's own columns ctx_<name> (events) or attr_<name> (items, users)"
+        )
+
+
+def _id(frame: pl.DataFrame, column: str) -> pl.Expr:
+    kind = frame.schema[column]
+    value = pl.col(column)
+    if kind.is_integer():
+        return value.cast(pl.Int64, strict=False)
+    if kind.is_float():
+        whole = value.is_finite() & (value == value.floor()) & (value.abs() < 2**53)
+        return pl.when(whole).then(value).cast(pl.Int64, strict=False)
+    if kind == pl.String:
+        text = value.str.strip_chars()
+        return pl.when(text.str.len_bytes().is_between(1, LONGEST_ID)).then(text)
+    return pl.lit(None, dtype=pl.String)
+
+
+def _cast(frame: pl.DataFrame, column: str, kind: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    have, value = frame.schema[column], pl.col(column)
+    if isinstance(have, pl.Datetime):
+        plain = value.dt.convert_time_zone("UTC") if have.time_zone else value
+        return plain.dt.timestamp("us")
+    if have == pl.Date:
+        return value.cast(pl.Datetime("us")).dt.timestamp("us")
+    if have == pl.String and kind in (pl.Int32, pl.Int64):
+        whole = value.str.strip_chars().cast(pl.Int64, strict=False)
+        return pl.coalesce(whole, _rounded(value.cast(pl.Float64, strict=False))).cast(
+            kind, strict=False
+        )
+    if have.is_float() and kind in (pl.Int32, pl.Int64):
+        return _rounded(value).cast(kind, strict=False)
+    if have == pl.String and kind == pl.Boolean:
+        return value.str.to_lowercase().replace_strict(
+            {"true": True, "1": True, "false": False, "0": False},
+            default=None,
+            return_dtype=pl.Boolean,
+        )
+    if have == pl.String and kind in _LISTS.values():
+        return value.str.strip_chars().cast(kind, strict=False)
+    return value.cast(kind, strict=False)
+
+
+def _rounded(value: pl.Expr) -> pl.Expr:
+    return pl.when(value.is_finite() & (value.abs() < 2**62)).then(value.round().cast(pl.Int64))
+
+
+def _type_reason(column: str, kind: pl.DataType | type[pl.DataType]) -> str:
+    if column in _LISTS:
+        return f"unknown {column}; allowed: {', '.join(_LISTS[column])}"
+    names = {pl.Int32: "a whole number", pl.Int64: "a whole number", pl.Float64: "a number"}
+    return f"not {names.get(kind, 'of type ' + str(kind))}"  # pyright: ignore[reportArgumentType]
+
+
+def _out_of_range(batch: Batch, details: pl.DataFrame) -> pl.DataFrame:
+    """One row per refused record, for the first rule that it breaks."""
+    rules = [name for name in details.columns if "|" in name]
+    broken = pl.coalesce(
+        pl.when(pl.col(rule).cast(pl.String) == "invalid").then(pl.lit(rule)) for rule in rules
+    )
+    parts = []
+    for (name,), hit in details.with_columns(broken=broken).group_by(
+        ["broken"], maintain_order=True
+    ):
+        column, rule = str(name).split("|")
+        parts.append(_rows(batch, hit, column, rule, REASONS.get(rule, rule)))
+    return pl.concat(parts).sort("row", maintain_order=True)
+
+
+def _rows(
+    batch: Batch, hit: pl.DataFrame, column: str, rule: str, reason: str
+) -> pl.DataFrame:
+    value = hit.get_column(column)
+    text = value.cast(pl.String, strict=False) if not value.dtype.is_nested() else value.map_elements(
+        str, return_dtype=pl.String
+    )
+    return pl.DataFrame({"row": hit.get_column("row"), "value": text}).select(
+        pl.lit(batch.file).alias("file"),
+        "row",
+        pl.lit(column).alias("column"),
+        "value",
+        pl.lit(rule).alias("rule"),
+        pl.lit(reason).alias("reason"),
+    )
+
+
+def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    empty = {"file": pl.String, "row": pl.Int64, "column": pl.String, "value": pl.String,
+             "rule": pl.String, "reason": pl.String}
+    return pl.concat(
+        [pl.DataFrame(schema=empty), *(p.with_columns(pl.col("row").cast(pl.Int64)) for p in parts)]
+    )
