@@ -11,18 +11,17 @@ a few users act like bots. Each measurement runs in a fresh process, so `peak_mi
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import tempfile
 import time
 from pathlib import Path
 
-import common
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+import common
 from muma.events.ingest import ingest
 from muma.events.sources.files import Files, FilesConfig
 
@@ -126,7 +125,9 @@ def run(rows: int, kind: str) -> dict[str, float]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     parser.add_argument("--quick", action="store_true", help="2 million rows, under 50 s")
     parser.add_argument("--rows", type=int, help="rows (default 10 million)")

@@ -105,9 +105,7 @@ def write(
         raise ArtifactError(f"{home} is a file; name a folder to write to")
     fresh = not home.exists()
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / MANIFEST).exists() and any(
-        not _ours(entry.name) for entry in home.iterdir()
-    ):
+    if not (home / MANIFEST).exists() and any(not _ours(entry.name) for entry in home.iterdir()):
         raise ArtifactError(
             f"{home} exists and is not a MUMA artifact (no {MANIFEST}); choose another folder"
         )
@@ -181,9 +179,7 @@ def library_versions(*names: str) -> dict[str, str]:
     return {name: of(name) for name in names}
 
 
-def _commit(
-    home: Path, writer: Writer, *, kind: str, version: int, config: dict[str, Any]
-) -> None:
+def _commit(home: Path, writer: Writer, *, kind: str, version: int, config: dict[str, Any]) -> None:
     previous = _manifest(home)["data"] if (home / MANIFEST).exists() else None
     names = sorted(str(p.relative_to(writer.root)) for p in writer.root.rglob("*") if p.is_file())
     files = {}
@@ -206,8 +202,8 @@ def _commit(
     draft = home / f"{MANIFEST}.draft"
     draft.write_text(text, encoding="utf-8")
     _sync(draft)
-    os.rename(writer.root, home / data)
-    os.replace(draft, home / MANIFEST)
+    writer.root.rename(home / data)
+    draft.replace(home / MANIFEST)
     _sync(home)
     if previous is not None:
         shutil.rmtree(home / previous, ignore_errors=True)

@@ -105,7 +105,9 @@ def locate(use: str) -> type[Any]:
         raise ConfigError(f"use = {use!r}: there is no module {error.name!r}") from None
     if not inspect.isclass(found := getattr(module, name, None)):
         classes = [n for n, value in vars(module).items() if inspect.isclass(value)]
-        raise ConfigError(f"use = {use!r}: {module_name} has no class {name!r}{_near(name, classes)}")
+        raise ConfigError(
+            f"use = {use!r}: {module_name} has no class {name!r}{_near(name, classes)}"
+        )
     return found
 
 

@@ -128,9 +128,13 @@ class EventLog:
         """Items in the vocabulary; `item_id` lies in [0, n_items)."""
         return len(self.item_ids)
 
+    def with_events(self, events: pl.LazyFrame) -> EventLog:
+        """The same log with other events over the same vocabularies."""
+        return replace(self, events=events)
+
     def where(self, predicate: pl.Expr) -> EventLog:
         """The same log with only the events for which `predicate` is true."""
-        return replace(self, events=self.events.filter(predicate))
+        return self.with_events(self.events.filter(predicate))
 
     def between(self, start: int | None = None, end: int | None = None) -> EventLog:
         """Events with `start <= timestamp < end` (UTC microseconds; None is unbounded)."""

@@ -143,9 +143,7 @@ class _Work:
     def take(self, batch: Batch) -> None:
         """Validate a batch and keep what passes."""
         self.read[batch.table] += batch.frame.height + len(batch.unreadable)
-        self.quarantine.add_unreadable(
-            batch.table, batch.file, batch.unreadable, rule="unreadable"
-        )
+        self.quarantine.add_unreadable(batch.table, batch.file, batch.unreadable, rule="unreadable")
         if batch.frame.is_empty():
             return
         checked = validate(batch)
@@ -214,9 +212,7 @@ class _Work:
             if self.read[table]
         }
         refused = {f"{t}.{rule}": n for (t, rule), n in sorted(self.quarantine.rules.items())}
-        refused |= {
-            f"events.cleaning.{rule}": n for rule, n in cleaning.removed.items() if n == 0
-        }
+        refused |= {f"events.cleaning.{rule}": n for rule, n in cleaning.removed.items() if n == 0}
         return IngestReport(
             events=counts.pop("events"),
             tables=counts,

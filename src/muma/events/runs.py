@@ -58,7 +58,7 @@ class Runs:
         minutes = _merged(self._minutes)
         wanted = share * self.rows
         before = minutes.filter(pl.col("n").cum_sum() - pl.col("n") < wanted)
-        cut = (int(before.get_column("minute").max() or 0) + 1) * MINUTE  # pyright: ignore
+        cut = (int(before.get_column("minute").max() or 0) + 1) * MINUTE  # pyright: ignore[reportArgumentType]
         parts = []
         for frame in self._all([*columns, "timestamp"]):
             present = [c for c in columns if c in frame.columns]
@@ -106,16 +106,14 @@ class Runs:
     def _borders(self) -> np.ndarray:
         """Times that cut the rows into about equal buckets, without the outer ends."""
         minutes = _merged(self._minutes)
-        bucket = (
-            (minutes.get_column("n").cum_sum() - 1) // self._rows_per_bucket
-        ).to_numpy()
+        bucket = ((minutes.get_column("n").cum_sum() - 1) // self._rows_per_bucket).to_numpy()
         starts = np.flatnonzero(np.diff(bucket)) + 1
         return minutes.get_column("minute").to_numpy()[starts] * MINUTE
 
     def _from_disk(self, borders: np.ndarray) -> Iterator[pl.DataFrame]:
         pieces: list[list[Path]] = [[] for _ in range(len(borders) + 1)]
         for number, path in enumerate(self._files):
-            run = pl.read_ipc(path, memory_map=False)
+            run = pl.read_ipc(path)
             bucket = np.searchsorted(borders, run.get_column("timestamp").to_numpy(), side="right")
             run = run.with_columns(pl.Series("bucket", bucket.astype(np.int32)))
             for (at,), part in run.group_by(["bucket"], maintain_order=True):
@@ -125,7 +123,7 @@ class Runs:
             del run
             path.unlink()
         for files in pieces:
-            frames = [pl.read_ipc(piece, memory_map=False) for piece in files]
+            frames = [pl.read_ipc(piece) for piece in files]
             for piece in files:
                 piece.unlink()
             yield _sorted(pl.concat(frames, how="diagonal"))

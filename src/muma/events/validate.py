@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from muma.errors import SchemaError
-from muma.events.event import DOMAINS, KINDS, TABLES, Batch, TableName
+from muma.events.event import DOMAINS, KINDS, TABLES, Batch
 from muma.events.schema import REASONS, REQUIRED, ranges
 
 ID_COLUMNS = ("user_id", "item_id", "src", "dst")
@@ -111,22 +111,21 @@ def _cast(frame: pl.DataFrame, column: str, kind: pl.DataType | type[pl.DataType
         return plain.dt.timestamp("us")
     if have == pl.Date:
         return value.cast(pl.Datetime("us")).dt.timestamp("us")
-    if have == pl.String and kind in (pl.Int32, pl.Int64):
-        whole = value.str.strip_chars().cast(pl.Int64, strict=False)
-        return pl.coalesce(whole, _rounded(value.cast(pl.Float64, strict=False))).cast(
-            kind, strict=False
-        )
     if have.is_float() and kind in (pl.Int32, pl.Int64):
         return _rounded(value).cast(kind, strict=False)
-    if have == pl.String and kind == pl.Boolean:
-        return value.str.to_lowercase().replace_strict(
-            {"true": True, "1": True, "false": False, "0": False},
-            default=None,
-            return_dtype=pl.Boolean,
-        )
-    if have == pl.String and kind in _LISTS.values():
-        return value.str.strip_chars().cast(kind, strict=False)
-    return value.cast(kind, strict=False)
+    return _parsed(value, kind) if have == pl.String else value.cast(kind, strict=False)
+
+
+def _parsed(text: pl.Expr, kind: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    text = text.str.strip_chars()
+    if kind in (pl.Int32, pl.Int64):
+        whole = text.cast(pl.Int64, strict=False)
+        real = _rounded(text.cast(pl.Float64, strict=False))
+        return pl.coalesce(whole, real).cast(kind, strict=False)
+    if kind == pl.Boolean:
+        known = {"true": True, "1": True, "false": False, "0": False}
+        return text.str.to_lowercase().replace_strict(known, default=None, return_dtype=pl.Boolean)
+    return text.cast(kind, strict=False)
 
 
 def _rounded(value: pl.Expr) -> pl.Expr:
@@ -155,12 +154,12 @@ def _out_of_range(batch: Batch, details: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts).sort("row", maintain_order=True)
 
 
-def _rows(
-    batch: Batch, hit: pl.DataFrame, column: str, rule: str, reason: str
-) -> pl.DataFrame:
+def _rows(batch: Batch, hit: pl.DataFrame, column: str, rule: str, reason: str) -> pl.DataFrame:
     value = hit.get_column(column)
-    text = value.cast(pl.String, strict=False) if not value.dtype.is_nested() else value.map_elements(
-        str, return_dtype=pl.String
+    text = (
+        value.cast(pl.String, strict=False)
+        if not value.dtype.is_nested()
+        else value.map_elements(str, return_dtype=pl.String)
     )
     return pl.DataFrame({"row": hit.get_column("row"), "value": text}).select(
         pl.lit(batch.file).alias("file"),
@@ -173,8 +172,14 @@ def _rows(
 
 
 def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    empty = {"file": pl.String, "row": pl.Int64, "column": pl.String, "value": pl.String,
-             "rule": pl.String, "reason": pl.String}
+    empty = {
+        "file": pl.String,
+        "row": pl.Int64,
+        "column": pl.String,
+        "value": pl.String,
+        "rule": pl.String,
+        "reason": pl.String,
+    }
     return pl.concat(
         [pl.DataFrame(schema=empty), *(p.with_columns(pl.col("row").cast(pl.Int64)) for p in parts)]
     )

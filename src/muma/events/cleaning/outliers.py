@@ -7,6 +7,7 @@ only. A subclass says how: `bounds(x) -> (low, high)`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ class DwellOutliers(ABC):
     """Base of the outlier rules on `dwell_ms`."""
 
     name = "outliers"
-    fit_columns = ("kind", "dwell_ms")
+    fit_columns: Sequence[str] = ("kind", "dwell_ms")
 
     def __init__(self) -> None:
         self.limits: dict[str, tuple[float, float]] = {}

@@ -8,7 +8,6 @@ import polars as pl
 from muma.events.cleaning.rule import RuleConfig, Unfitted, Verdict
 from muma.events.runs import MINUTE
 
-
 FREE = ("timestamp", "dwell_ms", "position", "request_id", "file", "row")  # may differ
 
 

@@ -20,7 +20,9 @@ from muma.events.formats.piece import MAX_RECORD, MIB, Piece, lacking, opened
 DELIMITERS = (",", ";", "\t", "|")
 
 
-def read_csv(path: Path, columns: Sequence[str], *, delimiter: str | None = None) -> Iterator[Piece]:
+def read_csv(
+    path: Path, columns: Sequence[str], *, delimiter: str | None = None
+) -> Iterator[Piece]:
     """Read a delimited file.
 
     Args:
@@ -131,7 +133,9 @@ def _by_hand(column: pl.Series) -> tuple[list[str | None], np.ndarray]:
 def _header(path: Path, delimiter: str) -> list[str]:
     with opened(path) as stream:
         line = stream.readline(MAX_RECORD).decode("utf-8", errors="replace")
-    return [name.strip().strip('"') for name in line.lstrip("\ufeff").strip("\r\n").split(delimiter)]
+    return [
+        name.strip().strip('"') for name in line.lstrip("\ufeff").strip("\r\n").split(delimiter)
+    ]
 
 
 def _hint(header: Sequence[str], delimiter: str) -> str:
@@ -145,9 +149,7 @@ def _hint(header: Sequence[str], delimiter: str) -> str:
 
 def _broken(path: Path, error: Exception) -> SourceError:
     if "straddling" in str(error) or "block size" in str(error):
-        text = (
-            "a record is longer than 8 MiB; the file is damaged or a quote is never closed"
-        )
+        text = "a record is longer than 8 MiB; the file is damaged or a quote is never closed"
     else:
         text = f"is not readable as delimited text: {error}"
     return SourceError(text, file=str(path))

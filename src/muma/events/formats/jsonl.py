@@ -79,9 +79,7 @@ def _slow(block: bytes, schema: dict[str, type[pl.String]], line: int) -> Piece:
         if not raw.strip():
             continue
         try:
-            found = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
-            if not isinstance(found, dict):
-                raise TypeError(f"a JSON {type(found).__name__}, not an object")
+            found = _object(raw)
         except (ValueError, TypeError, RecursionError) as error:
             text = raw[:200].decode("utf-8", errors="replace")
             refused.append(Unreadable(number, None, text, f"not a JSON object: {error}"))
@@ -90,6 +88,13 @@ def _slow(block: bytes, schema: dict[str, type[pl.String]], line: int) -> Piece:
         numbers.append(number)
     frame = pl.DataFrame(good, schema=schema)  # pyright: ignore[reportArgumentType]
     return Piece(frame.with_columns(row=pl.Series(numbers, dtype=pl.Int64)), tuple(refused))
+
+
+def _object(raw: bytes) -> dict[str, object]:
+    found = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    if not isinstance(found, dict):
+        raise TypeError(f"a JSON {type(found).__name__}, not an object")
+    return found
 
 
 def _no_constant(name: str) -> None:

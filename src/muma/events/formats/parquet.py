@@ -37,7 +37,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
             raise lacking(path, absent, header)
         row = 0
         for batch in file.iter_batches(batch_size=ROWS, columns=list(columns)):
-            frame = pl.DataFrame(pa.Table.from_batches([batch]))  # pyright: ignore
+            frame = pl.DataFrame(pa.Table.from_batches([batch]))  # pyright: ignore[reportArgumentType]
             numbers = np.arange(row + 1, row + 1 + frame.height)
             row += frame.height
             yield Piece(

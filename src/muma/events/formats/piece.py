@@ -54,7 +54,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     """
     try:
         if path.suffix == ".gz":
-            stream = cast("IO[bytes]", gzip.open(path))
+            stream = cast("IO[bytes]", gzip.open(path))  # noqa: SIM115 - closed below
         elif path.suffix == ".zst":
             stream = cast("IO[bytes]", pa.input_stream(str(path), compression="zstd"))
         else:
@@ -70,7 +70,9 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         ) from None
 
 
-def lacking(path: Path, absent: Sequence[str], header: Sequence[str], *, hint: str = "") -> SourceError:
+def lacking(
+    path: Path, absent: Sequence[str], header: Sequence[str], *, hint: str = ""
+) -> SourceError:
     """The error for wanted columns that a file does not have."""
     names = ", ".join(repr(name) for name in absent)
     have = ", ".join(header)

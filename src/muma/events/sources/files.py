@@ -1,13 +1,13 @@
 """Generic files: CSV, JSON Lines or Parquet with a column mapping in the recipe.
 
-    [events.source]
-    use = "muma.events.sources.files.Files"
+[events.source]
+use = "muma.events.sources.files.Files"
 
-    [events.source.events]
-    files = ["logs/2024-*.csv.gz"]
-    columns = { user_id = "uid", item_id = "article", timestamp = "ts", ctx_device = "device" }
-    constants = { domain = "news", kind = "click" }
-    time_unit = "ms"
+[events.source.events]
+files = ["logs/2024-*.csv.gz"]
+columns = { user_id = "uid", item_id = "article", timestamp = "ts", ctx_device = "device" }
+constants = { domain = "news", kind = "click" }
+time_unit = "ms"
 """
 
 from __future__ import annotations
@@ -178,7 +178,9 @@ def _mapped(
 ) -> Batch:
     frame, refused = piece.frame, list(piece.unreadable)
     if frame.is_empty():
-        return Batch(table, pl.DataFrame(schema={"row": pl.Int64}), str(path), position, tuple(refused))
+        return Batch(
+            table, pl.DataFrame(schema={"row": pl.Int64}), str(path), position, tuple(refused)
+        )
     names = settings.columns or {c: c for c in frame.columns if c != "row"}
     frame = frame.select(*(pl.col(old).alias(new) for new, old in names.items()), "row")
     for name, table_of_values in settings.values.items():

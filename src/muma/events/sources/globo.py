@@ -60,7 +60,9 @@ class GloboClicks(Adapter):
         last = pl.col("after").is_null()
         made_up = (last & (pl.col("before") == MADE_UP_GAP_MS)).fill_null(False)
         next_made_up = (pl.col("after") == MADE_UP_GAP_MS).fill_null(False)
-        dwell = pl.when(~next_made_up).then(pl.col("after")) if self.config.dwell_from_gaps else None
+        dwell = (
+            pl.when(~next_made_up).then(pl.col("after")) if self.config.dwell_from_gaps else None
+        )
         columns = [
             pl.col("row"),
             pl.col("user_id"),

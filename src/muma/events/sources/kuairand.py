@@ -139,9 +139,10 @@ def _items(videos: pl.DataFrame) -> pl.DataFrame:
     return videos.select(
         "row",
         pl.col("video_id").alias("item_id"),
-        pl.when(pl.col("video_type") == "AD").then(pl.lit("ad")).otherwise(pl.lit("video")).alias(
-            "domain"
-        ),
+        pl.when(pl.col("video_type") == "AD")
+        .then(pl.lit("ad"))
+        .otherwise(pl.lit("video"))
+        .alias("domain"),
         tags.alias("tags"),
         tags.list.first().alias("category"),
         pl.col("author_id").cast(pl.String).alias("author"),

@@ -46,7 +46,9 @@ class LastFm(Adapter):
         """Listening, tags, artists, friendships."""
         tag_names, _ = _lenient(self._dat("tags"), ["tagID", "tagValue"])
         path = self._dat("user_taggedartists")
-        tags, tag_bad = whole(read_csv(path, ["userID", "artistID", "tagID", "day", "month", "year"]))
+        tags, tag_bad = whole(
+            read_csv(path, ["userID", "artistID", "tagID", "day", "month", "year"])
+        )
         tagged, wrong = _tag_events(tags, tag_names)
         plays_path = self._dat("user_artists")
         plays, plays_bad = whole(read_csv(plays_path, ["userID", "artistID", "weight"]))
@@ -65,8 +67,9 @@ class LastFm(Adapter):
         yield Table(
             "items",
             artists_path,
-            artists.join(top, left_on="id", right_on="artistID", how="left", maintain_order="left")
-            .select(
+            artists.join(
+                top, left_on="id", right_on="artistID", how="left", maintain_order="left"
+            ).select(
                 "row",
                 pl.col("id").alias("item_id"),
                 pl.lit("music").alias("domain"),
@@ -120,7 +123,11 @@ def _tag_events(
 
 
 def _top_tags(tags: pl.DataFrame, names: pl.DataFrame, *, most: int = 5) -> pl.DataFrame:
-    counted = tags.group_by("artistID", "tagID").len().sort("artistID", "len", "tagID", descending=[False, True, False])
+    counted = (
+        tags.group_by("artistID", "tagID")
+        .len()
+        .sort("artistID", "len", "tagID", descending=[False, True, False])
+    )
     named = counted.join(names, on="tagID", how="inner", maintain_order="left")
     return named.group_by("artistID", maintain_order=True).agg(
         pl.col("tagValue").head(most).alias("tags")
@@ -136,7 +143,10 @@ def _lenient(path: Path, columns: list[str]) -> tuple[pl.DataFrame, list[str]]:
     at = [header.index(name) for name in columns]
     cells = [line.split("\t") for line in lines[1:]]
     frame = pl.DataFrame(
-        {name: [row[i] if i < len(row) else None for row in cells] for name, i in zip(columns, at, strict=True)},
+        {
+            name: [row[i] if i < len(row) else None for row in cells]
+            for name, i in zip(columns, at, strict=True)
+        },
         schema=dict.fromkeys(columns, pl.String),
     )
     return numbered(frame), header

@@ -47,7 +47,9 @@ class MovieLens(Adapter):
             return [str(self._csv(name)) for name in names]
         if Path(self.config.path).is_file():
             return [self.config.path]
-        return [str(found(self.config.path, f"{self.config.name}{end}")) for end in (".inter", ".item")]
+        return [
+            str(found(self.config.path, f"{self.config.name}{end}")) for end in (".inter", ".item")
+        ]
 
     def tables(self) -> Iterator[Table]:
         """Ratings, tags, films."""

@@ -64,7 +64,9 @@ def _naive(text: pl.Series, zone: str) -> pl.Series:
         else:
             parsed = text.str.to_datetime(form, time_unit="us", strict=False)
         found = found.fill_null(parsed)
-    return found.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+    return found.dt.replace_time_zone(
+        zone, ambiguous="earliest", non_existent="null"
+    ).dt.convert_time_zone("UTC")
 
 
 def _numbers(times: pl.Series, unit: TimeUnit) -> pl.Series:
