@@ -5,31 +5,39 @@
     └── data-<id>/        the files themselves, in their native formats
 
 Writing fills a fresh folder beside the live one and commits by renaming the manifest, which is
-atomic; readers see the old state or the new one. Only data that the replaced manifest listed is
-removed afterwards. One writer at a time holds `folder/.lock`.
+atomic; readers see the old state or the new one. Only data that a manifest or its draft names is
+ever removed. One writer at a time holds `folder/.lock`.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
-from muma.errors import ArtifactError
+from muma.errors import ArtifactError, MumaError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+DRAFT = f"{MANIFEST}.draft"
+_DATA = re.compile(r"data-[0-9a-f]{12}")
+_CANNOT_WRITE = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO")
+}
 
 
 @dataclass(frozen=True)
@@ -98,30 +106,25 @@ def write(
         meta: anything else worth keeping; the block may add to `writer.meta`.
 
     Raises:
-        ArtifactError: the folder holds something else, or another process is writing it.
+        ArtifactError: the folder holds something else, another process is writing it, or the disk
+            is full or refuses to be written.
     """
     home = Path(folder)
-    if home.exists() and not home.is_dir():
-        raise ArtifactError(f"{home} is a file; name a folder to write to")
     fresh = not home.exists()
-    home.mkdir(parents=True, exist_ok=True)
-    if not (home / MANIFEST).exists() and any(not _ours(entry.name) for entry in home.iterdir()):
-        raise ArtifactError(
-            f"{home} exists and is not a MUMA artifact (no {MANIFEST}); choose another folder"
-        )
-    with _lock(home):
-        for stale in home.glob("writing-*"):
-            shutil.rmtree(stale, ignore_errors=True)
-        root = home / f"writing-{os.getpid()}"
-        root.mkdir()
-        writer = Writer(root, dict(meta or {}))
-        try:
-            yield writer
-            _commit(home, writer, kind=kind, version=version, config=dict(config or {}))
-        finally:
-            shutil.rmtree(root, ignore_errors=True)
-            if fresh and not (home / MANIFEST).exists():
-                shutil.rmtree(home, ignore_errors=True)
+    with _clear_errors(home):
+        _claim(home)
+        with _lock(home):
+            _sweep(home)
+            root = home / f"writing-{os.getpid()}"
+            root.mkdir()
+            writer = Writer(root, dict(meta or {}))
+            try:
+                yield writer
+                _commit(home, writer, kind=kind, version=version, config=dict(config or {}))
+            finally:
+                shutil.rmtree(root, ignore_errors=True)
+                if fresh and not (home / MANIFEST).exists():
+                    _leave(home)
 
 
 def read(folder: str | Path, *, kind: str, version: int, verify: bool = True) -> Artifact:
@@ -181,6 +184,8 @@ def library_versions(*names: str) -> dict[str, str]:
 
 def _commit(home: Path, writer: Writer, *, kind: str, version: int, config: dict[str, Any]) -> None:
     previous = _manifest(home)["data"] if (home / MANIFEST).exists() else None
+    for folder in [writer.root, *(p for p in writer.root.rglob("*") if p.is_dir())]:
+        _sync(folder)
     names = sorted(str(p.relative_to(writer.root)) for p in writer.root.rglob("*") if p.is_file())
     files = {}
     for name in names:
@@ -196,10 +201,14 @@ def _commit(home: Path, writer: Writer, *, kind: str, version: int, config: dict
         "config": config,
         "meta": writer.meta,
         "data": data,
+        "replaces": previous,
         "files": files,
     }
-    text = json.dumps(manifest, indent=1, allow_nan=False)
-    draft = home / f"{MANIFEST}.draft"
+    try:
+        text = json.dumps(manifest, indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{home}: config and meta must be plain JSON data: {error}") from None
+    draft = home / DRAFT
     draft.write_text(text, encoding="utf-8")
     _sync(draft)
     writer.root.rename(home / data)
@@ -214,15 +223,100 @@ def _manifest(home: Path) -> dict[str, Any]:
         found = json.loads((home / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(f"{home} is not a MUMA artifact: it has no {MANIFEST}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{home}/{MANIFEST} is damaged: {error}") from None
-    if not isinstance(found, dict) or not {"data", "files", "config", "meta"} <= found.keys():
-        raise ArtifactError(f"{home}/{MANIFEST} is not a manifest; make the artifact again")
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{home}/{MANIFEST} is damaged ({error}); make the artifact again, in another folder"
+        ) from None
+    except OSError as error:
+        raise ArtifactError(f"{home}/{MANIFEST} cannot be read: {error}") from None
+    if not _well_formed(found):
+        raise ArtifactError(
+            f"{home}/{MANIFEST} is not a MUMA manifest; make the artifact again, in another folder"
+        )
     return found
 
 
+def _well_formed(found: Any) -> bool:
+    if not isinstance(found, dict) or not isinstance(files := found.get("files"), dict):
+        return False
+    return (
+        isinstance(found.get("config"), dict)
+        and isinstance(found.get("meta"), dict)
+        and isinstance(found.get("data"), str)
+        and _DATA.fullmatch(found["data"]) is not None
+        and all(_safe(name) and isinstance(entry, dict) for name, entry in files.items())
+        and all({"bytes", "sha256"} <= entry.keys() for entry in files.values())
+    )
+
+
+def _safe(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def _claim(home: Path) -> None:
+    """Make the folder, or check that it is one to write to."""
+    if home.exists() and not home.is_dir():
+        raise ArtifactError(f"{home} is a file; name a folder to write to")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ArtifactError(f"{home} lies below a file; name another folder") from None
+    if (home / MANIFEST).exists():
+        _manifest(home)
+    elif any(not _ours(entry.name) for entry in home.iterdir()):
+        raise ArtifactError(
+            f"{home} exists and is not a MUMA artifact (no {MANIFEST}); choose another folder"
+        )
+
+
+def _sweep(home: Path) -> None:
+    """Remove what a killed writer left: unfinished work, and data that was never or is no longer
+    listed.
+    """
+    for stale in home.glob("writing-*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    live = _manifest(home) if (home / MANIFEST).exists() else {}
+    try:
+        draft = json.loads((home / DRAFT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        draft = {}
+    named = [live.get("replaces"), draft.get("data") if isinstance(draft, dict) else None]
+    for data in named:
+        if isinstance(data, str) and _DATA.fullmatch(data) and data != live.get("data"):
+            shutil.rmtree(home / data, ignore_errors=True)
+    (home / DRAFT).unlink(missing_ok=True)
+
+
+def _leave(home: Path) -> None:
+    """Take a new folder away again, unless somebody else put something there."""
+    for name in (DRAFT, ".lock"):
+        (home / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        home.rmdir()
+
+
+@contextmanager
+def _clear_errors(home: Path) -> Iterator[None]:
+    """Turn a full or forbidden disk, whichever library reports it, into an ArtifactError."""
+    try:
+        yield
+    except MumaError:
+        raise
+    except Exception as error:
+        code = error.errno if isinstance(error, OSError) else None
+        told = re.search(r"\(os error (\d+)\)", str(error))  # as libraries in Rust report it
+        code = code or (int(told[1]) if told else None)
+        if code not in _CANNOT_WRITE:
+            raise
+        raise ArtifactError(
+            f"{home} cannot be written: {os.strerror(code)}; what was there is unchanged. Make "
+            "room, or choose another folder"
+        ) from error
+
+
 def _ours(name: str) -> bool:
-    return name in {".lock", f"{MANIFEST}.draft"} or name.startswith(("writing-", "data-"))
+    return name in {".lock", DRAFT} or name.startswith("writing-") or bool(_DATA.fullmatch(name))
 
 
 def _sync(path: Path) -> None:
@@ -235,11 +329,16 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _lock(home: Path) -> Iterator[None]:
-    with (home / ".lock").open("w") as stream:
+    busy = f"{home} is being written by another process; wait for it or choose another folder"
+    try:
+        stream = (home / ".lock").open("w")
+    except FileNotFoundError:  # the other writer failed and took its new folder away
+        raise ArtifactError(busy) from None
+    with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ArtifactError(
-                f"{home} is being written by another process; wait for it or choose another folder"
-            ) from None
+            raise ArtifactError(busy) from None
+        if not os.fstat(stream.fileno()).st_nlink:
+            raise ArtifactError(busy)
         yield

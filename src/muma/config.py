@@ -13,6 +13,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
+import re
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from muma.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
 class Config(BaseModel):
@@ -70,7 +74,7 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str,
     """
     file = Path(path)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
+        data = _expanded(tomllib.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"recipe {file} does not exist; see recipes/ for examples") from None
     except IsADirectoryError:
@@ -80,6 +84,23 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str,
     for override in overrides:
         _assign(data, override)
     return data
+
+
+def parse_assignments(texts: Sequence[str], *, option: str) -> dict[str, str]:
+    """Turn `name=value` texts of a command-line option into a table.
+
+    Raises:
+        ConfigError: a text has no `=` or no name.
+
+    Example:
+        >>> parse_assignments(["user_id=uid"], option="--column")
+        {'user_id': 'uid'}
+    """
+    pairs = [text.partition("=") for text in texts]
+    for (name, separator, _), text in zip(pairs, texts, strict=True):
+        if not (name and separator):
+            raise ConfigError(f"{option} {text!r} is not of the form name=value")
+    return {name: value for name, _, value in pairs}
 
 
 def locate(use: str) -> type[Any]:
@@ -143,6 +164,22 @@ def build(spec: Spec | Mapping[str, Any], *, where: str = "config", **changes: A
     component = locate(spec.use)
     params = {**spec.params, **changes}
     return component(parse(config_type(component), params, where=where))
+
+
+def _expanded(value: Any) -> Any:
+    """Replace `${NAME}` and `${NAME:-default}` in texts by environment variables."""
+    if isinstance(value, dict):
+        return {key: _expanded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item) for item in value]
+    return _VARIABLE.sub(_variable, value) if isinstance(value, str) else value
+
+
+def _variable(found: re.Match[str]) -> str:
+    value = os.environ.get(found[1]) or found[2]
+    if value is None:
+        raise ConfigError(f"the recipe needs the environment variable {found[1]}; set it")
+    return value
 
 
 def _assign(data: dict[str, Any], override: str) -> None:

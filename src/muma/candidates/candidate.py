@@ -25,8 +25,8 @@ class Candidates:
     Attributes:
         user_B: dense user indices, int64.
         item_BN: dense item indices, int64; `NO_ITEM` pads a user with fewer than N.
-        scores: one float32 array [B, N] per source; NaN where that source has no score. The first
-            entry is the one that ordered the items.
+        scores: one float32 array [B, N] per source; NaN where that source has no score and where
+            there is no item. The first entry is the one that ordered the items.
     """
 
     user_B: np.ndarray
@@ -44,7 +44,11 @@ class CandidateModel(Protocol):
     name: str
 
     def fit(self, log: EventLog) -> Self:
-        """Learn from `log` and return self; fitting again starts anew."""
+        """Learn from `log` and return self; fitting again starts anew.
+
+        Raises:
+            DataError: the log holds nothing to learn from.
+        """
         ...
 
     def score(self, user_B: np.ndarray) -> np.ndarray:
@@ -58,18 +62,27 @@ class CandidateModel(Protocol):
 
         Raises:
             NotFittedError: `fit` was not called.
+            DataError: a user index is outside the log.
         """
         ...
 
     def propose(
         self, user_B: np.ndarray, k: int, *, exclude: csr_array | None = None
     ) -> Candidates:
-        """Best `k` items per user, ties broken by the lower item index.
+        """Best `k` items per user.
+
+        Equal scores go to the item with more interactions in the fit log, then to the lower index.
+        A user without history scores the same everywhere, and so is given the popular items.
 
         Args:
             user_B: dense user indices, any number of them.
             k: length of each list.
             exclude: boolean [B, I], rows aligned with `user_B`: items not to propose.
+
+        Raises:
+            NotFittedError: `fit` was not called.
+            ConfigError: `k` is negative.
+            DataError: a user index is outside the log, or `exclude` has another shape.
         """
         ...
 
@@ -81,5 +94,3 @@ class CandidateModel(Protocol):
     def load(cls, artifact: Artifact, log: EventLog) -> Self:
         """Read what `save` wrote."""
         ...
-
-

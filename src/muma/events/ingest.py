@@ -21,7 +21,7 @@ from muma.events.cleaning.cleaning import Cleaning
 from muma.events.event import TABLES, Batch, Source, TableName
 from muma.events.log_folder import KIND, VERSION
 from muma.events.quarantine import Quarantine
-from muma.events.runs import Runs
+from muma.events.runs import Runs, stacked
 from muma.events.validate import validate
 from muma.events.vocabulary import Vocabulary
 from muma.progress import task
@@ -111,9 +111,10 @@ def ingest(
         finally:
             work.runs.close()
         if not work.kept["events"]:
+            shown = "\n".join(f"  {text}" for text in work.quarantine.examples.values())
             raise DataError(
-                f"no event is left after cleaning {work.read['events']:,} rows: "
-                f"{dict(cleaning.removed)}; switch off the rule that removes them"
+                f"no event is left of {work.read['events']:,} rows; correct the source, or switch "
+                f"off the cleaning rule that removes them:\n{shown}"
             )
         work.finish()
         report = work.report(cleaning)
@@ -164,11 +165,13 @@ class _Work:
         for table in TABLES:
             refused, read = self.quarantine.total(table), self.read[table]
             if read and refused > fail_above * read:
-                worst = self.quarantine.rules.most_common(3)
-                shown = "\n".join(
-                    f"  {n:,} x {rule}, such as {self.quarantine.examples[name, rule]}"
-                    for (name, rule), n in worst
+                worst = [
+                    (n, rule, self.quarantine.examples[name, rule])
+                    for (name, rule), n in self.quarantine.rules.most_common()
                     if name == table
+                ]
+                shown = "\n".join(
+                    f"  {n:,} x {rule}, such as {text}" for n, rule, text in worst[:3]
                 )
                 raise DataError(
                     f"{refused:,} of {read:,} rows of table {table!r} fail validation, more than "
@@ -194,7 +197,7 @@ class _Work:
     def finish(self) -> None:
         """Write the other tables, the vocabularies and the quarantine."""
         for table, frames in self.tables.items():
-            frame = pl.concat(frames, how="diagonal")
+            frame = stacked(frames)
             if table in KEYS:
                 frame = self._last_of_each(table, frame)
             self.kept[table] = frame.height

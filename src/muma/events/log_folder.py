@@ -55,7 +55,8 @@ def fingerprint(stored: Artifact) -> str:
 def quarantine(folder: str | Path) -> pl.LazyFrame:
     """The quarantine table of an ingested log (see `quarantine.py` for its columns)."""
     stored = artifact.read(folder, kind=KIND, version=VERSION, verify=False)
-    return pl.scan_parquet(stored.root / "quarantine" / "*.parquet")
+    parts = sorted(name for name in stored.files if name.startswith("quarantine/"))
+    return pl.concat([pl.scan_parquet(stored.path(name), glob=False) for name in parts])
 
 
 def with_declared(frame: pl.LazyFrame, table: TableName) -> pl.LazyFrame:
@@ -73,5 +74,5 @@ def _scan(stored: Artifact, table: TableName) -> pl.LazyFrame:
     parts = sorted(name for name in stored.files if name.startswith(f"{table}/"))
     if not parts:
         return empty(table)
-    frames = [pl.scan_parquet(stored.path(name)) for name in parts]
+    frames = [pl.scan_parquet(stored.path(name), glob=False) for name in parts]
     return with_declared(pl.concat(frames, how="diagonal"), table)

@@ -70,7 +70,9 @@ class ZScore(_Frozen):
     def fit(self, x: np.ndarray) -> Self:
         """Learn mean and population deviation."""
         known = _finite(x)
-        self.state = {"mean": np.array(known.mean()), "deviation": np.array(known.std())}
+        constant = known.min() == known.max()  # rounding would leave it a deviation of 1e-17
+        mean, deviation = (known[0], 0.0) if constant else (known.mean(), known.std())
+        self.state = {"mean": np.array(mean), "deviation": np.array(deviation)}
         return self
 
     def transform(self, x: np.ndarray) -> np.ndarray:
@@ -172,7 +174,10 @@ class Normalisers:
     def fit(self, train: EventLog) -> Self:
         """Learn every column from the training window; an empty column raises DataError."""
         for column, normaliser in self.by_column.items():
-            values = train.events.select(pl.col(column).cast(pl.Float64)).collect().to_series()
+            try:
+                values = train.events.select(pl.col(column).cast(pl.Float64)).collect().to_series()
+            except pl.exceptions.PolarsError:
+                raise DataError(f"normalise.{column}: the log has no such numeric column") from None
             try:
                 normaliser.fit(values.drop_nulls().to_numpy())
             except DataError as error:

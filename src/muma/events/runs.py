@@ -8,11 +8,13 @@ minute sees all of it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from muma.errors import SchemaError
 
 MINUTE = 60_000_000  # microseconds
 
@@ -30,7 +32,7 @@ class Runs:
         self, folder: Path, *, rows_in_memory: int = 16_000_000, rows_per_bucket: int = 4_000_000
     ) -> None:
         self.rows = 0
-        self.columns: list[str] = []
+        self.types: dict[str, pl.DataType] = {}
         self._folder = folder
         self._frames: list[pl.DataFrame] = []
         self._files: list[Path] = []
@@ -40,11 +42,15 @@ class Runs:
         self._minutes: list[pl.DataFrame] = []
 
     def append(self, frame: pl.DataFrame) -> None:
-        """Take rows; columns may differ between calls, absent ones read as null."""
+        """Take rows; columns may differ between calls, absent ones read as null.
+
+        Raises:
+            SchemaError: a column has a type that does not go with the one it had before.
+        """
         if frame.is_empty():
             return
         self.rows += frame.height
-        self.columns += [c for c in frame.columns if c not in self.columns]
+        self.types = common_types(self.types, frame.schema)
         self._minutes.append(_by_minute(frame))
         if len(self._minutes) > 64:
             self._minutes = [_merged(self._minutes)]
@@ -55,6 +61,8 @@ class Runs:
 
     def column_before(self, columns: Sequence[str], share: float) -> pl.DataFrame:
         """The named columns of the earliest `share` of the rows, in arrival order."""
+        if not self.rows:
+            return pl.DataFrame()
         minutes = _merged(self._minutes)
         wanted = share * self.rows
         before = minutes.filter(pl.col("n").cum_sum() - pl.col("n") < wanted)
@@ -63,7 +71,7 @@ class Runs:
         for frame in self._all([*columns, "timestamp"]):
             present = [c for c in columns if c in frame.columns]
             parts.append(frame.filter(pl.col("timestamp") < cut).select(present))
-        return pl.concat(parts, how="diagonal") if parts else pl.DataFrame()
+        return pl.concat(parts, how="diagonal_relaxed")
 
     def buckets(self) -> Iterator[pl.DataFrame]:
         """Yield all rows in time order, a bucket at a time; can be called once."""
@@ -74,7 +82,7 @@ class Runs:
             self._spill()
             yield from self._from_disk(borders)
             return
-        whole = _sorted(pl.concat(self._frames, how="diagonal"))
+        whole = self._joined(self._frames)
         self._frames = []
         cuts = np.searchsorted(whole.get_column("timestamp").to_numpy(), borders)
         for start, end in zip([0, *cuts], [*cuts, whole.height], strict=True):
@@ -91,12 +99,12 @@ class Runs:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"run-{len(self._files):05d}.arrow"
-        pl.concat(self._frames, how="diagonal").write_ipc(path)
+        stacked(self._frames).write_ipc(path)
         self._files.append(path)
         self._frames, self._held = [], 0
 
     def _all(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        wanted = [c for c in columns if c in self.columns]
+        wanted = [c for c in columns if c in self.types]
         for path in self._files:
             lazy = pl.scan_ipc(path)
             yield lazy.select([c for c in wanted if c in lazy.collect_schema()]).collect()
@@ -126,7 +134,50 @@ class Runs:
             frames = [pl.read_ipc(piece) for piece in files]
             for piece in files:
                 piece.unlink()
-            yield _sorted(pl.concat(frames, how="diagonal"))
+            yield self._joined(frames)
+
+    def _joined(self, frames: list[pl.DataFrame]) -> pl.DataFrame:
+        """Frames in time order, with every column of the whole log in its final type."""
+        return _sorted(pl.concat([conformed(frame, self.types) for frame in frames]))
+
+
+def common_types(
+    known: Mapping[str, pl.DataType], fresh: Mapping[str, pl.DataType]
+) -> dict[str, pl.DataType]:
+    """For each column a type that holds both: numbers widen, numbers and text become text.
+
+    Raises:
+        SchemaError: there is none.
+    """
+    merged = dict(known)
+    for name, kind in fresh.items():
+        if merged.setdefault(name, kind) == kind:
+            continue
+        pair = [pl.DataFrame(schema={name: merged[name]}), pl.DataFrame(schema={name: kind})]
+        try:
+            merged[name] = pl.concat(pair, how="vertical_relaxed").schema[name]
+        except pl.exceptions.PolarsError:
+            raise SchemaError(
+                f"column {name!r} is {merged[name]} in some files and {kind} in others; "
+                "make them agree or leave the column out"
+            ) from None
+    return merged
+
+
+def conformed(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """The frame with exactly the columns and types of `types`; absent columns are null."""
+    return frame.select(
+        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in types.items()
+    )
+
+
+def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """All rows in order, columns in the types that `common_types` gives."""
+    types: dict[str, pl.DataType] = {}
+    for frame in frames:
+        types = common_types(types, frame.schema)
+    return pl.concat([conformed(frame, types) for frame in frames])
 
 
 def _by_minute(frame: pl.DataFrame) -> pl.DataFrame:

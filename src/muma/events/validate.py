@@ -61,7 +61,7 @@ def validate(batch: Batch) -> Checked:
     for column, kind in TABLES[batch.table].items():
         if column in ID_COLUMNS or column not in frame.columns or frame.schema[column] == kind:
             continue
-        frame = frame.with_columns(_cast(frame, column, kind).alias(f"new {column}"))
+        frame = frame.with_columns(_converted(frame, column, kind).alias(f"new {column}"))
         lost = pl.col(f"new {column}").is_null() & pl.col(column).is_not_null()
         refuse(lost, column, "type", _type_reason(column, kind))
         frame = frame.drop(column).rename({f"new {column}": column})
@@ -100,19 +100,38 @@ def _id(frame: pl.DataFrame, column: str) -> pl.Expr:
         return pl.when(whole).then(value).cast(pl.Int64, strict=False)
     if kind == pl.String:
         text = value.str.strip_chars()
-        return pl.when(text.str.len_bytes().is_between(1, LONGEST_ID)).then(text)
+        usable = text.str.len_bytes().is_between(1, LONGEST_ID) & ~text.str.contains("\0")
+        return pl.when(usable).then(text)
     return pl.lit(None, dtype=pl.String)
 
 
-def _cast(frame: pl.DataFrame, column: str, kind: pl.DataType | type[pl.DataType]) -> pl.Expr:
-    have, value = frame.schema[column], pl.col(column)
+def _converted(
+    frame: pl.DataFrame, column: str, kind: pl.DataType | type[pl.DataType]
+) -> pl.Series:
+    """A column in its declared type, null where a value does not convert."""
+    try:
+        return frame.select(_cast(frame.schema[column], pl.col(column), kind)).to_series()
+    except pl.exceptions.PolarsError:  # no value of this type converts
+        return pl.Series(column, [None] * frame.height, dtype=kind)
+
+
+def _cast(have: pl.DataType, value: pl.Expr, kind: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    nothing = pl.lit(None, dtype=kind)
     if isinstance(have, pl.Datetime):
         plain = value.dt.convert_time_zone("UTC") if have.time_zone else value
-        return plain.dt.timestamp("us")
+        return plain.dt.timestamp("us") if kind == pl.Int64 else nothing
     if have == pl.Date:
-        return value.cast(pl.Datetime("us")).dt.timestamp("us")
-    if have.is_float() and kind in (pl.Int32, pl.Int64):
-        return _rounded(value).cast(kind, strict=False)
+        return value.cast(pl.Datetime("us")).dt.timestamp("us") if kind == pl.Int64 else nothing
+    if have == pl.Duration:
+        return value.dt.total_milliseconds().cast(kind, strict=False)
+    if have == pl.Boolean and kind != pl.String:
+        return nothing  # a flag is not a number
+    if have.is_numeric() and kind == pl.Boolean:
+        return pl.when(value.is_in([0, 1])).then(value == 1)
+    if have.is_float() or have.is_decimal():
+        value = value.cast(pl.Float64)
+        if kind in (pl.Int32, pl.Int64):
+            value = _rounded(value)
     return _parsed(value, kind) if have == pl.String else value.cast(kind, strict=False)
 
 
@@ -135,13 +154,17 @@ def _rounded(value: pl.Expr) -> pl.Expr:
 def _type_reason(column: str, kind: pl.DataType | type[pl.DataType]) -> str:
     if column in _LISTS:
         return f"unknown {column}; allowed: {', '.join(_LISTS[column])}"
-    names = {pl.Int32: "a whole number", pl.Int64: "a whole number", pl.Float64: "a number"}
+    names = {
+        pl.Int32: "a whole number that fits 32 bits",
+        pl.Int64: "a whole number that fits 64 bits",
+        pl.Float64: "a number",
+    }
     return f"not {names.get(kind, 'of type ' + str(kind))}"  # pyright: ignore[reportArgumentType]
 
 
 def _out_of_range(batch: Batch, details: pl.DataFrame) -> pl.DataFrame:
     """One row per refused record, for the first rule that it breaks."""
-    rules = [name for name in details.columns if "|" in name]
+    rules = [c for c in details.columns if "|" in c and c not in batch.frame.columns]
     broken = pl.coalesce(
         pl.when(pl.col(rule).cast(pl.String) == "invalid").then(pl.lit(rule)) for rule in rules
     )
@@ -149,7 +172,7 @@ def _out_of_range(batch: Batch, details: pl.DataFrame) -> pl.DataFrame:
     for (name,), hit in details.with_columns(broken=broken).group_by(
         ["broken"], maintain_order=True
     ):
-        column, rule = str(name).split("|")
+        column, rule = str(name).rsplit("|", 1)
         parts.append(_rows(batch, hit, column, rule, REASONS.get(rule, rule)))
     return pl.concat(parts).sort("row", maintain_order=True)
 
@@ -158,7 +181,7 @@ def _rows(batch: Batch, hit: pl.DataFrame, column: str, rule: str, reason: str) 
     value = hit.get_column(column)
     text = (
         value.cast(pl.String, strict=False)
-        if not value.dtype.is_nested()
+        if not value.dtype.is_nested() and value.dtype != pl.Binary
         else value.map_elements(str, return_dtype=pl.String)
     )
     return pl.DataFrame({"row": hit.get_column("row"), "value": text}).select(

@@ -72,6 +72,8 @@ class Vocabulary:
         """
         asked = raw if isinstance(raw, pl.Series) else pl.Series(list(raw), strict=False)
         values = asked.cast(self._ids.dtype, strict=False)
+        if asked.dtype.is_float():
+            values = values.set(asked != asked.floor(), None)
         found = self._lookup(values)
         if found.null_count():
             unknown = asked.filter(found.is_null()).unique(maintain_order=True)
@@ -84,8 +86,15 @@ class Vocabulary:
         return found
 
     def decode(self, index: Sequence[int] | np.ndarray | pl.Series) -> list[int] | list[str]:
-        """Raw ids of dense indices."""
-        positions = pl.Series(np.asarray(index)).cast(INDEX)
+        """Raw ids of dense indices.
+
+        Raises:
+            UnknownIdError: an index lies outside [0, len).
+        """
+        positions = pl.Series(np.asarray(index)).cast(pl.Int64)
+        outside = positions.filter(~positions.is_between(0, len(self) - 1))
+        if len(outside):
+            raise UnknownIdError(f"no id has the index {outside[0]}; there are {len(self):,} ids")
         return self._ids.gather(positions).to_list()
 
     def save(self, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 A user with more than `max_per_minute` events in one minute loses that minute's events; after
 `strikes` such minutes everything that follows is removed too. Nothing earlier is touched, so the
-rule never looks ahead.
+rule never looks ahead. Events with `time_inferred` have no true rate: they neither count nor go.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from muma.events.cleaning.rule import RuleConfig, Unfitted, Verdict
+from muma.events.cleaning.rule import Removal, RuleConfig, Unfitted, Verdict
 from muma.events.runs import MINUTE
 
 
@@ -66,8 +66,11 @@ class Bots(Unfitted):
         fast = over.to_numpy() | self._banned_from(rows, over)
         remove = np.zeros(bucket.height, dtype=bool)
         remove[at[fast]] = True
-        reason = f"more than {self.config.max_per_minute} events a minute: no human rate"
-        return Verdict(bucket, remove if fast.any() else None, "user_id", reason)
+        reason = (
+            f"a user with more than {self.config.max_per_minute} events, or "
+            f"{self.config.max_impressions_per_minute} impressions, a minute: no human rate"
+        )
+        return Verdict(bucket, (Removal(remove, "user_id", reason),) if fast.any() else ())
 
     def _banned_from(self, rows: pl.DataFrame, over: pl.Series) -> np.ndarray:
         """Rows of users who are banned before the row's minute; updates the state."""

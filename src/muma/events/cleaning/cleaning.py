@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import polars as pl
 from pydantic import Field
 
@@ -50,8 +51,13 @@ class Cleaning:
         self, config: CleaningConfig = CleaningConfig(), *, now_us: int | None = None
     ) -> None:
         self.config = config
+        self._now_us = now_us
+        self._reset()
+
+    def _reset(self) -> None:
+        config = self.config
         rules: list[Rule] = [
-            Impossible(config.impossible, now_us=now_us),
+            Impossible(config.impossible, now_us=self._now_us),
             Duplicates(config.duplicates),
             Stuck(config.stuck),
             Bots(config.bots),
@@ -65,11 +71,12 @@ class Cleaning:
         self.changed: Counter[str] = Counter()
 
     def fit(self, early: Callable[[Sequence[str], float], pl.DataFrame]) -> None:
-        """Let the rules learn.
+        """Start afresh on a log, and let the rules learn.
 
         Args:
             early: gives the named columns of the earliest share of the rows.
         """
+        self._reset()
         for rule in self.rules:
             if rule.fit_columns:
                 rule.fit(early(rule.fit_columns, self.config.fit_share))
@@ -85,19 +92,20 @@ class Cleaning:
             verdict = rule.apply(bucket)
             bucket = verdict.frame
             self.changed[rule.name] += verdict.changed
-            if verdict.remove_R is None:
-                continue
-            out = pl.Series(verdict.remove_R)
-            gone = bucket.filter(out)
-            self.removed[rule.name] += gone.height
-            removed.append(
-                gone.select(
-                    *PLACE,
-                    pl.lit(verdict.column).alias("column"),
-                    pl.col(verdict.column).cast(pl.String).alias("value"),
-                    pl.lit(f"cleaning.{rule.name}").alias("rule"),
-                    pl.lit(verdict.reason).alias("reason"),
+            out = np.zeros(bucket.height, dtype=bool)
+            for removal in verdict.removals:
+                gone = bucket.filter(pl.Series(removal.remove_R & ~out))
+                out |= removal.remove_R
+                self.removed[rule.name] += gone.height
+                removed.append(
+                    gone.select(
+                        *PLACE,
+                        pl.lit(removal.column).alias("column"),
+                        pl.col(removal.column).cast(pl.String).alias("value"),
+                        pl.lit(f"cleaning.{rule.name}").alias("rule"),
+                        pl.lit(removal.reason).alias("reason"),
+                    )
                 )
-            )
-            bucket = bucket.filter(~out)
+            if verdict.removals:
+                bucket = bucket.filter(pl.Series(~out))
         return bucket, pl.concat(removed) if removed else pl.DataFrame()

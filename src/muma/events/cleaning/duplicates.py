@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from muma.events.cleaning.rule import RuleConfig, Unfitted, Verdict
+from muma.events.cleaning.rule import Removal, RuleConfig, Unfitted, Verdict
 
 PLACE = ("file", "row")
 
@@ -41,4 +41,5 @@ class Duplicates(Unfitted):
             return Verdict(bucket)
         remove = np.zeros(len(time), dtype=bool)
         remove[at[repeated]] = True
-        return Verdict(bucket, remove, "timestamp", "repeats an earlier row in every column")
+        removal = Removal(remove, "timestamp", "repeats an earlier row in every column")
+        return Verdict(bucket, (removal,))

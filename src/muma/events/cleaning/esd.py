@@ -42,10 +42,7 @@ class EsdOutliers(DwellOutliers):
         most = min(self.config.max_outliers, int(self.config.max_share * len(log_dwell)))
         low, high = generalised_esd(log_dwell, max_outliers=most, alpha=self.config.alpha)
         kept = np.sort(log_dwell)[low : len(log_dwell) - high]
-        return (
-            float(kept[0]) - 1e-9 if low else -np.inf,
-            float(kept[-1]) + 1e-9 if high else np.inf,
-        )
+        return float(kept[0]) if low else -np.inf, float(kept[-1]) if high else np.inf
 
 
 def generalised_esd(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from muma.events.cleaning.rule import Verdict
+from muma.events.cleaning.rule import Removal, Verdict
 
 FEWEST = 30  # below this many values, no bounds are learned
 
@@ -24,7 +24,7 @@ class DwellOutliers(ABC):
     fit_columns: Sequence[str] = ("kind", "dwell_ms")
 
     def __init__(self) -> None:
-        self.limits: dict[str, tuple[float, float]] = {}
+        self.limits: dict[str, tuple[float, float]] = {}  # of log(1 + dwell), by kind
 
     @abstractmethod
     def bounds(self, log_dwell: np.ndarray) -> tuple[float, float]:
@@ -39,18 +39,21 @@ class DwellOutliers(ABC):
         for (kind,), rows in known.group_by(["kind"]):
             values = np.log1p(rows.get_column("dwell_ms").to_numpy().astype(np.float64))
             if len(values) >= FEWEST:
-                low, high = self.bounds(values)
-                self.limits[str(kind)] = (np.expm1(low), np.expm1(high))
+                self.limits[str(kind)] = self.bounds(values)
 
     def apply(self, bucket: pl.DataFrame) -> Verdict:
         """Judge one bucket."""
         if not self.limits or "dwell_ms" not in bucket.columns:
             return Verdict(bucket)
-        dwell, outside = pl.col("dwell_ms"), pl.lit(False)
+        dwell = bucket.get_column("dwell_ms").cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        x = np.log1p(dwell)
+        removals = []
         for kind, (low, high) in self.limits.items():
-            outside = outside | ((pl.col("kind") == kind) & ((dwell < low) | (dwell > high)))
-        remove = bucket.select(outside.fill_null(False).alias("remove")).to_series().to_numpy()
-        if not remove.any():
-            return Verdict(bucket)
-        shown = "; ".join(f"{k}: {a:,.0f} to {b:,.0f}" for k, (a, b) in self.limits.items())
-        return Verdict(bucket, remove, "dwell_ms", f"outside the learned range in ms ({shown})")
+            outside = (x < low) | (x > high)  # false for NaN
+            if outside.any():
+                outside &= (bucket.get_column("kind") == kind).to_numpy()
+            if outside.any():
+                shown = f"{np.expm1(low):,.0f} to {np.expm1(high):,.0f} ms"
+                reason = f"outside the learned range of a {kind}, {shown}"
+                removals.append(Removal(outside, "dwell_ms", reason))
+        return Verdict(bucket, tuple(removals))

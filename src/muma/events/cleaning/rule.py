@@ -24,21 +24,32 @@ class RuleConfig(Config):
 
 
 @dataclass(frozen=True)
+class Removal:
+    """Rows to take out for one reason.
+
+    Attributes:
+        remove_R: the rows, a mask over the bucket.
+        column: the column whose value goes into the quarantine beside the row.
+        reason: why.
+    """
+
+    remove_R: np.ndarray
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What a rule found in a bucket of R rows.
 
     Attributes:
         frame: the bucket, perhaps with marked or mended values; same rows in the same order.
-        remove_R: rows to take out, or None.
-        column: the column whose value goes into the quarantine beside the row.
-        reason: why rows are removed.
+        removals: rows to take out; a row in several counts for the first.
         changed: rows marked or mended.
     """
 
     frame: pl.DataFrame
-    remove_R: np.ndarray | None = None
-    column: str = ""
-    reason: str = ""
+    removals: tuple[Removal, ...] = ()
     changed: int = 0
 
 

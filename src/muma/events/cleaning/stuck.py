@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from muma.events.cleaning.rule import RuleConfig, Unfitted, Verdict
+from muma.events.cleaning.rule import Removal, RuleConfig, Unfitted, Verdict
 from muma.events.runs import MINUTE
 
 FREE = ("timestamp", "dwell_ms", "position", "request_id", "file", "row")  # may differ
@@ -52,4 +52,4 @@ class Stuck(Unfitted):
         remove = np.zeros(bucket.height, dtype=bool)
         remove[at[stuck]] = True
         reason = f"the same event more than {self.config.max_repeats} times in a minute"
-        return Verdict(bucket, remove, "item_id", reason)
+        return Verdict(bucket, (Removal(remove, "item_id", reason),))

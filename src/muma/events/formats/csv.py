@@ -5,6 +5,8 @@ Records with too few or too many fields and records that are not UTF-8 are repor
 
 from __future__ import annotations
 
+import csv as plain
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from pyarrow import csv
 
 from muma.errors import SourceError
 from muma.events.event import Unreadable
-from muma.events.formats.piece import MAX_RECORD, MIB, Piece, lacking, opened
+from muma.events.formats.piece import MAX_RECORD, MIB, Piece, check_header, lacking, opened
+from muma.events.formats.utf8 import MARK, SafeStream
 
 DELIMITERS = (",", ";", "\t", "|")
+BLOCK = 8 * MIB
 
 
 def read_csv(
@@ -32,42 +36,48 @@ def read_csv(
     """
     names = path.name.removesuffix(".gz").removesuffix(".zst")
     delimiter = delimiter or ("\t" if names.endswith((".tsv", ".dat")) else ",")
-    invalid: list[csv.InvalidRow] = []
+    header = _header(path, delimiter)
+    if not header:
+        return
+    check_header(path, columns, header, hint=_hint(header, delimiter))
+    invalid: deque[csv.InvalidRow] = deque()
 
     def skip(row: csv.InvalidRow) -> str:
         invalid.append(row)
         return "skip"
 
     with opened(path) as stream:
+        safe = SafeStream(stream)
         try:
             reader = csv.open_csv(
-                stream,
-                read_options=csv.ReadOptions(use_threads=False, block_size=8 * MIB),
+                safe,
+                read_options=csv.ReadOptions(use_threads=False, block_size=BLOCK),
                 parse_options=csv.ParseOptions(
                     delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip
                 ),
                 convert_options=csv.ConvertOptions(
                     include_columns=list(columns),
-                    column_types=dict.fromkeys(columns, pa.binary()),
+                    column_types=dict.fromkeys(columns, pa.string()),
+                    check_utf8=False,
                     strings_can_be_null=True,
                     null_values=[""],
                 ),
             )
         except pa.ArrowKeyError:
-            header = _header(path, delimiter)
-            absent = [c for c in columns if c not in header]
-            raise lacking(path, absent, header, hint=_hint(header, delimiter)) from None
+            raise lacking(path, columns, header) from None
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
             raise _broken(path, error) from None
-        yield from _pieces(path, reader, invalid)
+        yield from _pieces(path, reader, invalid, safe)
+    if safe.quotes % 2:
+        _check_quotes(path, delimiter)
 
 
 def _pieces(
-    path: Path, reader: csv.CSVStreamingReader, invalid: list[csv.InvalidRow]
+    path: Path, reader: csv.CSVStreamingReader, invalid: deque[csv.InvalidRow], safe: SafeStream
 ) -> Iterator[Piece]:
-    row, used = 0, 0  # records delivered or refused; entries of `invalid` accounted for
+    row = 0  # records delivered or refused
     while True:
         try:
             batch = reader.read_next_batch()
@@ -75,20 +85,23 @@ def _pieces(
             break
         except pa.ArrowInvalid as error:
             raise _broken(path, error) from None
+        if not batch.num_rows:
+            continue
         numbers = np.arange(row + 1, row + 1 + batch.num_rows)
         refused = []
-        while used < len(invalid) and _record(invalid[used]) <= (
-            numbers[-1] if len(numbers) else row
-        ):
-            refused.append(invalid[used])
-            numbers[np.searchsorted(numbers, _record(invalid[used])) :] += 1
-            used += 1
-        row = int(numbers[-1]) if len(numbers) else row
+        while invalid and _record(invalid[0]) <= numbers[-1]:
+            wrong = invalid.popleft()
+            refused.append(_unreadable(wrong))
+            numbers[np.searchsorted(numbers, _record(wrong)) :] += 1
+        row = int(numbers[-1])
         frame = pl.DataFrame(pa.Table.from_batches([batch]))  # pyright: ignore[reportArgumentType]
-        yield _decoded(frame, numbers, [_unreadable(r) for r in refused])
-    rest = [_unreadable(r) for r in invalid[used:]]
-    if rest:
-        yield Piece(pl.DataFrame(schema={"row": pl.Int64}), tuple(rest))
+        frame = frame.with_columns(row=pl.Series(numbers, dtype=pl.Int64))
+        if safe.damaged:
+            frame, damaged = _undamaged(frame)
+            refused += damaged
+        yield Piece(frame, tuple(refused))
+    if invalid:
+        yield Piece(pl.DataFrame(schema={"row": pl.Int64}), tuple(map(_unreadable, invalid)))
 
 
 def _record(row: csv.InvalidRow) -> int:
@@ -97,59 +110,75 @@ def _record(row: csv.InvalidRow) -> int:
 
 def _unreadable(row: csv.InvalidRow) -> Unreadable:
     reason = f"{row.actual_columns} fields where the header has {row.expected_columns}"
-    return Unreadable(_record(row), None, str(row.text), reason)
+    return Unreadable(_record(row), None, _shown(str(row.text)), reason)
 
 
-def _decoded(frame: pl.DataFrame, numbers: np.ndarray, refused: list[Unreadable]) -> Piece:
-    """Turn bytes into text; records with invalid bytes are refused."""
-    bad = np.zeros(frame.height, dtype=bool)
-    for name in frame.columns:
-        column = frame.get_column(name)
-        try:
-            frame = frame.with_columns(column.cast(pl.String))
-        except pl.exceptions.ComputeError:
-            texts, wrong = _by_hand(column)
-            for at in wrong[~bad[wrong]]:
-                value = column[int(at)].decode("utf-8", errors="replace")
-                refused.append(Unreadable(int(numbers[at]), name, value, "not valid UTF-8"))
-            bad[wrong] = True
-            frame = frame.with_columns(pl.Series(name, texts, dtype=pl.String))
-    frame = frame.with_columns(row=pl.Series(numbers, dtype=pl.Int64))
-    return Piece(frame.filter(pl.Series(~bad)) if bad.any() else frame, tuple(refused))
+def _undamaged(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Unreadable]]:
+    """Refuse the records in which a wanted value holds bytes that are not UTF-8."""
+    refused = []
+    for name in [c for c in frame.columns if c != "row"]:
+        bad = pl.col(name).str.contains(MARK, literal=True).fill_null(False)
+        refused += [
+            Unreadable(row, name, _shown(value), "not valid UTF-8")
+            for row, value in frame.filter(bad).select("row", name).iter_rows()
+        ]
+        frame = frame.filter(~bad)
+    return frame, refused
 
 
-def _by_hand(column: pl.Series) -> tuple[list[str | None], np.ndarray]:
-    texts: list[str | None] = []
-    wrong = []
-    for at, value in enumerate(column.to_list()):
-        try:
-            texts.append(None if value is None else value.decode("utf-8"))
-        except UnicodeDecodeError:
-            texts.append(None)
-            wrong.append(at)
-    return texts, np.array(wrong, dtype=np.int64)
+def _shown(text: str) -> str:
+    return text.replace(MARK, "\N{REPLACEMENT CHARACTER}")
 
 
 def _header(path: Path, delimiter: str) -> list[str]:
+    """Names in the first line that is not blank; none in an empty file."""
     with opened(path) as stream:
-        line = stream.readline(MAX_RECORD).decode("utf-8", errors="replace")
-    return [
-        name.strip().strip('"') for name in line.lstrip("\ufeff").strip("\r\n").split(delimiter)
-    ]
+        while line := stream.readline(MAX_RECORD):
+            if len(line) >= MAX_RECORD:
+                raise SourceError(
+                    f"its first line is longer than {MAX_RECORD // MIB} MiB; this is not "
+                    "delimited text",
+                    file=str(path),
+                )
+            text = line.decode("utf-8", errors="replace").lstrip("\ufeff").strip("\r\n")
+            if text:
+                first = text.split("\r", 1)[0]
+                return next(plain.reader([first], delimiter=delimiter))
+    return []
 
 
 def _hint(header: Sequence[str], delimiter: str) -> str:
     if len(header) > 1:
         return ""
-    better = max(DELIMITERS, key=lambda d: header[0].count(d) if header else 0)
-    if header and better != delimiter and header[0].count(better):
+    better = max(DELIMITERS, key=lambda d: header[0].count(d))
+    if better != delimiter and header[0].count(better):
         return f" Its delimiter seems to be {better!r}: set delimiter = {better!r}."
     return ""
 
 
+def _check_quotes(path: Path, delimiter: str) -> None:
+    """Look closer at a file with an odd number of quotes: the last one may swallow its end."""
+    with opened(path) as stream:
+        lines = (line.decode("latin-1") for line in stream)
+        reader = plain.reader(lines, delimiter=delimiter, strict=True)
+        record, limit = -1, plain.field_size_limit(MAX_RECORD)
+        try:
+            for fields in reader:
+                record += bool(fields)
+        except plain.Error:
+            raise SourceError(
+                "a quote is opened and never closed; the file is cut off or damaged",
+                file=str(path),
+                row=record + 1,
+            ) from None
+        finally:
+            plain.field_size_limit(limit)
+
+
 def _broken(path: Path, error: Exception) -> SourceError:
     if "straddling" in str(error) or "block size" in str(error):
-        text = "a record is longer than 8 MiB; the file is damaged or a quote is never closed"
+        size = f"{BLOCK // MIB} MiB"
+        text = f"a record is longer than {size}; the file is damaged or a quote is never closed"
     else:
         text = f"is not readable as delimited text: {error}"
     return SourceError(text, file=str(path))

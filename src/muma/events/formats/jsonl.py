@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from decimal import Decimal
 from pathlib import Path
 from typing import IO
 
@@ -16,6 +19,14 @@ from muma.events.event import Unreadable
 from muma.events.formats.piece import MAX_RECORD, MIB, Piece, lacking, opened
 
 
+BLOCK = 16 * MIB
+BOM = b"\xef\xbb\xbf"
+LONE_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+
+
 def read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
     """Read a JSON Lines file; a key that a line lacks reads as null.
 
@@ -25,23 +36,29 @@ def read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
     """
     schema = dict.fromkeys(columns, pl.String)
     seen: set[str] = set()
-    line = 0
+    line = objects = 0
     with opened(path) as stream:
         for block in _blocks(stream, path):
             count = block.count(b"\n") + (not block.endswith(b"\n"))
             piece = _fast(block, schema, line, count) or _slow(block, schema, line)
-            seen.update(c for c in columns if piece.frame.get_column(c).null_count() < count)
+            height = piece.frame.height
+            seen.update(c for c in columns if piece.frame.get_column(c).null_count() < height)
             line += count
-            yield piece
+            objects += height
+            if height or piece.unreadable:
+                yield piece
     absent = [c for c in columns if c not in seen]
-    if line and len(absent) == len(columns):
+    if objects and len(absent) == len(columns):
         raise lacking(path, absent, _keys(path))
 
 
 def _blocks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
     """Whole lines, some MiB at a time."""
     rest, line = b"", 0
-    while chunk := stream.read(16 * MIB):
+    first = True
+    while chunk := stream.read(BLOCK):
+        if first:
+            chunk, first = chunk.removeprefix(BOM), False
         cut = chunk.rfind(b"\n") + 1
         if not cut:
             rest += chunk
@@ -61,6 +78,8 @@ def _blocks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
 
 
 def _fast(block: bytes, schema: dict[str, type[pl.String]], line: int, count: int) -> Piece | None:
+    if LONE_SURROGATE.search(block):  # the fast parser would read them as NUL
+        return None
     try:
         frame = pl.read_ndjson(BytesIO(block), schema=schema)  # pyright: ignore[reportArgumentType]
     except pl.exceptions.PolarsError:
@@ -79,19 +98,22 @@ def _slow(block: bytes, schema: dict[str, type[pl.String]], line: int) -> Piece:
         if not raw.strip():
             continue
         try:
-            found = _object(raw)
+            values = {key: _text(value) for key, value in _object(raw).items() if key in schema}
+            "".join(text or "" for text in values.values()).encode("utf-8")
         except (ValueError, TypeError, RecursionError) as error:
             text = raw[:200].decode("utf-8", errors="replace")
             refused.append(Unreadable(number, None, text, f"not a JSON object: {error}"))
             continue
-        good.append({key: _text(found.get(key)) for key in schema})
+        good.append({key: values.get(key) for key in schema})
         numbers.append(number)
     frame = pl.DataFrame(good, schema=schema)  # pyright: ignore[reportArgumentType]
     return Piece(frame.with_columns(row=pl.Series(numbers, dtype=pl.Int64)), tuple(refused))
 
 
 def _object(raw: bytes) -> dict[str, object]:
-    found = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    found = json.loads(
+        raw.decode("utf-8"), parse_constant=_no_constant, object_pairs_hook=_first_of_each
+    )
     if not isinstance(found, dict):
         raise TypeError(f"a JSON {type(found).__name__}, not an object")
     return found
@@ -101,18 +123,24 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
+def _first_of_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    return dict(reversed(pairs))
+
+
 def _text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool | dict | list):
-        return json.dumps(value)
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and math.isfinite(value):  # as the fast parser writes it
+        return f"{Decimal(repr(value)):f}".removesuffix(".0")
     return str(value)
 
 
 def _keys(path: Path) -> list[str]:
     with opened(path) as stream:
         try:
-            first = json.loads(stream.readline(MAX_RECORD))
+            first = json.loads(stream.readline(MAX_RECORD).removeprefix(BOM))
         except ValueError:
             return ["(the first line is not JSON)"]
     return list(first) if isinstance(first, dict) else ["(the first line is not an object)"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from muma.errors import SourceError
-from muma.events.formats.piece import Piece, lacking
+from muma.events.formats.piece import Piece, check_header
 
 ROWS = 1 << 20
 
@@ -31,10 +32,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
         columns: wanted columns.
     """
     with _readable(path), pq.ParquetFile(path, memory_map=True) as file:
-        header = file.schema_arrow.names
-        absent = [c for c in columns if c not in header]
-        if absent:
-            raise lacking(path, absent, header)
+        check_header(path, columns, file.schema_arrow.names)
         row = 0
         for batch in file.iter_batches(batch_size=ROWS, columns=list(columns)):
             frame = pl.DataFrame(pa.Table.from_batches([batch]))  # pyright: ignore[reportArgumentType]
@@ -51,10 +49,12 @@ def read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError("is not a regular file", file=str(path))
         yield
     except FileNotFoundError:
         raise SourceError("the file does not exist", file=str(path)) from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
         raise SourceError(
             f"is not a readable Parquet file ({error}); it is truncated, damaged or another format",
             file=str(path),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
+import stat
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,21 +56,43 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
             block.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise SourceError("is not a regular file", file=str(path))
         if path.suffix == ".gz":
             stream = cast("IO[bytes]", gzip.open(path))  # noqa: SIM115 - closed below
         elif path.suffix == ".zst":
-            stream = cast("IO[bytes]", pa.input_stream(str(path), compression="zstd"))
+            unpacked = pa.input_stream(str(path), compression="zstd")
+            stream = cast("IO[bytes]", io.BufferedReader(unpacked))  # pyright: ignore[reportArgumentType]
         else:
             stream = path.open("rb")
         with stream:
             yield stream
     except FileNotFoundError:
         raise SourceError("the file does not exist", file=str(path)) from None
-    except (EOFError, gzip.BadGzipFile, OSError) as error:
+    except (EOFError, zlib.error, OSError) as error:
         raise SourceError(
             f"cannot be read ({error}); the file is truncated or damaged, copy it again",
             file=str(path),
         ) from None
+
+
+def check_header(
+    path: Path, columns: Sequence[str], header: Sequence[str], *, hint: str = ""
+) -> None:
+    """Refuse a file that lacks a wanted column, or names it twice.
+
+    Raises:
+        SourceError: it does.
+    """
+    absent = [c for c in columns if c not in header]
+    if absent:
+        raise lacking(path, absent, header, hint=hint)
+    for column in columns:
+        if header.count(column) > 1:
+            raise SourceError(
+                f"names the column {column!r} {header.count(column)} times; rename all but one",
+                file=str(path),
+            )
 
 
 def lacking(
@@ -75,7 +100,7 @@ def lacking(
 ) -> SourceError:
     """The error for wanted columns that a file does not have."""
     names = ", ".join(repr(name) for name in absent)
-    have = ", ".join(header)
+    have = ", ".join(repr(name) for name in header)
     return SourceError(
         f"lacks the column(s) {names}; it has: {have[:300]}.{hint} "
         "Correct the column mapping in the recipe",

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from muma.config import Config
 from muma.errors import ConfigError, SourceError
@@ -66,6 +68,22 @@ class TableConfig(Config):
     list_separator: str = "|"
     nan_is_missing: bool = False
 
+    @field_validator("delimiter")
+    @classmethod
+    def _one_byte(cls, value: str | None) -> str | None:
+        if value is not None and (not value.isascii() or value in '"\r\n'):
+            raise ValueError("a delimiter is one ASCII character, not a quote or a line end")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError("not a time zone; write it as 'Europe/Berlin' or 'UTC'") from None
+        return value
+
 
 class FilesConfig(Config):
     """One section for each table that the files hold."""
@@ -96,6 +114,8 @@ class Files:
             if after is not None and number < after.file:
                 continue
             for piece in _reader(settings, path)(path, _wanted(path, table, settings)):
+                if piece.frame.is_empty() and not piece.unreadable:
+                    continue
                 last = max(
                     [*(r.row for r in piece.unreadable), *piece.frame.get_column("row").tail(1)],
                     default=0,
@@ -127,10 +147,13 @@ def expand(patterns: list[str]) -> list[Path]:
         elif path.exists():
             matches = [path]
         else:
-            matches = [Path(p) for p in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207
+            names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+            matches = [Path(name) for name in names if not Path(name).is_dir()]
         if not matches:
             raise SourceError(
-                "no such file, and no file matches it as a pattern or folder", file=pattern
+                "no such file, and no file matches it as a pattern or folder "
+                f"(of a folder, files ending in {', '.join(ENDINGS)} are read)",
+                file=pattern,
             )
         found.update(dict.fromkeys(matches))
     return list(found)
@@ -162,6 +185,17 @@ def _check_names(table: TableName, settings: TableConfig) -> None:
                 f"events.source.{table}: {name!r} is not a declared column; allowed: "
                 f"{', '.join(declared)}, or {prefix}<name> for your own"
             )
+    for name in settings.values:
+        if settings.columns and name not in settings.columns:
+            raise ConfigError(
+                f"events.source.{table}.values: {name!r} is not a mapped column; mapped are: "
+                f"{', '.join(settings.columns)}"
+            )
+    for name, value in settings.constants.items():
+        if not isinstance(value, str | int | float | bool | datetime):
+            raise ConfigError(
+                f"events.source.{table}.constants.{name}: {value!r} is not a single value"
+            )
 
 
 def _wanted(path: Path, table: TableName, settings: TableConfig) -> list[str]:
@@ -171,6 +205,11 @@ def _wanted(path: Path, table: TableName, settings: TableConfig) -> list[str]:
         names = parquet_columns(path)
         return [n for n in names if n in TABLES[table] or n.startswith(("ctx_", "attr_"))]
     raise ConfigError(f"events.source.{table}: columns is empty; map them for text files")
+
+
+def _is_number(table: TableName, column: str) -> bool:
+    kind = TABLES[table].get(column)
+    return kind is not None and kind.is_numeric()
 
 
 def _mapped(
@@ -184,9 +223,17 @@ def _mapped(
     names = settings.columns or {c: c for c in frame.columns if c != "row"}
     frame = frame.select(*(pl.col(old).alias(new) for new, old in names.items()), "row")
     for name, table_of_values in settings.values.items():
+        if name not in frame.columns:
+            continue
         frame = frame.with_columns(pl.col(name).cast(pl.String).replace(table_of_values))
     if settings.nan_is_missing:
-        frame = frame.with_columns(pl.selectors.float().fill_nan(None))
+        numbers = [
+            c for c in frame.columns if _is_number(table, c) and frame.schema[c] == pl.String
+        ]
+        is_nan = pl.col(numbers).str.strip_chars().str.to_lowercase() == "nan"
+        frame = frame.with_columns(
+            pl.selectors.float().fill_nan(None), pl.when(~is_nan).then(pl.col(numbers))
+        )
     for name, kind in TABLES[table].items():
         if isinstance(kind, pl.List) and frame.schema.get(name) == pl.String:
             frame = frame.with_columns(pl.col(name).str.split(settings.list_separator))

@@ -18,8 +18,8 @@ from pathlib import Path
 import polars as pl
 
 from muma.config import Config
-from muma.events.formats.parquet import parquet_columns
-from muma.events.sources.adapter import Adapter, Table, found, numbered
+from muma.events.formats.parquet import parquet_columns, read_parquet
+from muma.events.sources.adapter import Adapter, Table, found, whole
 
 LOG = "log_standard_20220425_20220504.parquet"
 PREHISTORY = "user_prehistory_until_20220424.parquet"
@@ -66,7 +66,7 @@ class KuaiRandPure(Adapter):
         for path in paths:
             parquet_columns(path)  # a damaged file shows before anything is read
         for path in paths:
-            frame = numbered(pl.read_parquet(path))
+            frame, _ = whole(read_parquet(path, parquet_columns(path)))
             if path.name == LOG:
                 yield Table("events", path, _log_events(frame))
             elif path.name == PREHISTORY:

@@ -7,7 +7,6 @@ last believable tag, with `time_inferred` true. Tags are dated to the month, so 
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import polars as pl
 from muma.config import Config
 from muma.events.event import Unreadable
 from muma.events.formats.csv import read_csv
+from muma.events.formats.piece import check_header, opened
 from muma.events.sources.adapter import Adapter, Table, found, numbered, whole
 
 FIRST_YEAR = 2002  # Last.fm went online
@@ -136,10 +136,10 @@ def _top_tags(tags: pl.DataFrame, names: pl.DataFrame, *, most: int = 5) -> pl.D
 
 def _lenient(path: Path, columns: list[str]) -> tuple[pl.DataFrame, list[str]]:
     """Read a file that mixes UTF-8 and Latin-1, and quotes nothing, line by line."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as stream:
+    with opened(path) as stream:
         lines = [_decoded(line.rstrip(b"\r\n")) for line in stream]
-    header = lines[0].split("\t")
+    header = lines[0].split("\t") if lines else []
+    check_header(path, columns, header)
     at = [header.index(name) for name in columns]
     cells = [line.split("\t") for line in lines[1:]]
     frame = pl.DataFrame(

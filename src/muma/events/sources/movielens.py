@@ -8,6 +8,7 @@ Ratings of one sitting share a second: equal times keep the file's order.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -88,15 +89,27 @@ class MovieLens(Adapter):
         name = f"{self.config.name}{end}"
         path = Path(self.config.path)
         if path.is_file():
-            with zipfile.ZipFile(path) as archive:
-                inside = [n for n in archive.namelist() if n.endswith(f"/{name}")]
-                if not inside:
-                    raise SourceError(f"holds no {name}", file=str(path))
-                data: BytesIO | Path = BytesIO(archive.read(inside[0]))
+            data: BytesIO | Path = _unzipped(path, name)
         else:
             data = found(path, name)
-        frame = pl.read_csv(data, separator="\t", infer_schema=False, quote_char=None)
+        try:
+            frame = pl.read_csv(data, separator="\t", infer_schema=False, quote_char=None)
+        except pl.exceptions.PolarsError as error:
+            raise SourceError(
+                f"{name} is not tab-separated text: {error}", file=str(path)
+            ) from None
         return numbered(frame.rename({c: c.split(":")[0] for c in frame.columns}))
+
+
+def _unzipped(path: Path, name: str) -> BytesIO:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inside = [n for n in archive.namelist() if n.rpartition("/")[2] == name]
+            if not inside:
+                raise SourceError(f"holds no {name}", file=str(path))
+            return BytesIO(archive.read(inside[0]))
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise SourceError(f"is not a whole zip file: {error}", file=str(path)) from None
 
 
 def _event(user: pl.Expr, item: pl.Expr, kind: str) -> list[pl.Expr]:

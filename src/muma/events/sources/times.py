@@ -10,6 +10,13 @@ from muma.errors import ConfigError
 
 TimeUnit = Literal["s", "ms", "us", "ns", "iso"]
 TIME_COLUMNS = {"timestamp", "published_at", "since", "start"}
+FORMS = (
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%d",
+)
 PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -35,10 +42,12 @@ def to_microseconds(
         [1500000, None]
     """
     kind = times.dtype
+    if kind == pl.Null:
+        times, kind, unit = times.cast(pl.Int64), pl.Int64(), "us"
     if kind == pl.Date:
         times, kind = times.cast(pl.Datetime("us")), pl.Datetime("us")
     if isinstance(kind, pl.Datetime):
-        typed = times if kind.time_zone else times.dt.replace_time_zone(zone, ambiguous="earliest")
+        typed = times if kind.time_zone else _placed(times, zone)
         converted = typed.dt.convert_time_zone("UTC").dt.timestamp("us")
     elif unit is None:
         shown = times.drop_nulls().head(1).to_list()
@@ -46,6 +55,8 @@ def to_microseconds(
             f"column {times.name!r} holds {kind} values such as {shown}: set time_unit to "
             "'s', 'ms', 'us', 'ns' or 'iso'"
         )
+    elif not (kind.is_numeric() or kind == pl.String):
+        converted = pl.Series(times.name, [None] * len(times), dtype=pl.Int64)
     elif unit == "iso":
         text = times.cast(pl.String).str.strip_chars()
         aware = text.str.to_datetime(time_unit="us", time_zone="UTC", strict=False, format="%+")
@@ -58,28 +69,34 @@ def to_microseconds(
 
 def _naive(text: pl.Series, zone: str) -> pl.Series:
     found = pl.Series("t", [None] * len(text), dtype=pl.Datetime("us"))
-    for form in ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d"):
+    for form in FORMS:
         if form == "%Y-%m-%d":
             parsed = text.str.to_date(form, strict=False).cast(pl.Datetime("us"))
         else:
             parsed = text.str.to_datetime(form, time_unit="us", strict=False)
         found = found.fill_null(parsed)
-    return found.dt.replace_time_zone(
-        zone, ambiguous="earliest", non_existent="null"
-    ).dt.convert_time_zone("UTC")
+    return _placed(found, zone).dt.convert_time_zone("UTC")
+
+
+def _placed(times: pl.Series, zone: str) -> pl.Series:
+    """Local times in their zone: of two readings the earlier, of none null."""
+    return times.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
 
 
 def _numbers(times: pl.Series, unit: TimeUnit) -> pl.Series:
+    if times.dtype == pl.String:
+        times = times.str.strip_chars()
     real = times.cast(pl.Float64, strict=False)
-    if times.dtype.is_float() or times.dtype == pl.Boolean:
+    if times.dtype.is_float() or times.dtype.is_decimal():
         whole = pl.Series("whole", [None] * len(times), dtype=pl.Int64)
-        real = real if times.dtype.is_float() else real.clear(len(times))
     else:
         whole = times.cast(pl.Int64, strict=False)
     if unit == "ns":
-        return whole // 1_000
-    factor = PER_UNIT[unit]
-    fits = whole.abs() < 2**62 // factor
+        whole, real, factor = whole // 1_000, real / 1_000, 1
+    else:
+        factor = PER_UNIT[unit]
+    limit = 2**62 // factor
+    fits = whole.is_between(-limit, limit)
     frame = pl.DataFrame({"whole": whole, "real": real, "fits": fits})
     scaled = pl.col("real") * factor
     return frame.select(

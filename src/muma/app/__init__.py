@@ -1,0 +1,1 @@
+"""The only wiring: recipes become components, and components become a pipeline."""

@@ -1,0 +1,146 @@
+"""One recipe, one system: sections in the order of the data flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from muma.candidates.interactions import Signal
+from muma.config import Config, Spec, load_recipe, parse
+from muma.events.cleaning.cleaning import CleaningConfig
+from muma.events.split import VIEWS, View
+
+METRICS = [
+    "muma.evaluation.metrics.ndcg.NDCG",
+    "muma.evaluation.metrics.recall.Recall",
+    "muma.evaluation.metrics.reciprocal_rank.ReciprocalRank",
+    "muma.evaluation.metrics.hit_rate.HitRate",
+    "muma.evaluation.metrics.coverage.Coverage",
+    "muma.evaluation.metrics.novelty.Novelty",
+]
+
+
+class ModelSpec(BaseModel):
+    """A model of the comparison: `use`, its parameters, and what to try for some of them.
+
+    Attributes:
+        use: import path of a candidate model.
+        members: for a blend, names of other models of the recipe; their tuned parameters are used.
+        tune: parameter -> values to try on validation (for a blend: member -> weights).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    use: str
+    members: tuple[str, ...] = ()
+    tune: dict[str, list[Any]] = {}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The fixed parameters."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class EventsSection(Config):
+    """Where events come from and how they are cleaned and split.
+
+    Attributes:
+        source: the source by import path.
+        fail_above: largest share of rows that validation may refuse.
+        cleaning: the cleaning rules.
+        normalise: event column -> normaliser, fitted on the training window and kept with the run.
+        split: the splitter by import path.
+    """
+
+    source: Spec
+    fail_above: float = Field(default=0.5, ge=0, le=1)
+    cleaning: CleaningConfig = CleaningConfig()
+    normalise: dict[str, Spec] = {}
+    split: Spec = Spec(use="muma.events.split.GlobalTime")
+
+
+class CandidatesSection(Config):
+    """The models that are compared.
+
+    Attributes:
+        signal: what counts as positive, for every model that does not say otherwise.
+        models: name -> model.
+        serve: the model that `recommend` uses; None takes the best one on validation.
+        keep: which fitted models the run keeps on disk.
+    """
+
+    signal: Signal = Signal()
+    models: dict[str, ModelSpec] = Field(min_length=1)
+    serve: str | None = None
+    keep: Literal["served", "all"] = "served"
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> CandidatesSection:
+        names = list(self.models)
+        for number, (name, model) in enumerate(self.models.items()):
+            if unknown := [m for m in model.members if m not in names[:number]]:
+                raise ValueError(f"models.{name}.members: {unknown} are not models listed above it")
+        if self.serve is not None and self.serve not in names:
+            raise ValueError(f"serve = {self.serve!r} is not among the models {names}")
+        return self
+
+
+class EvaluationSection(Config):
+    """What is measured, on whom, against what.
+
+    Attributes:
+        target: the test events that count as relevant.
+        metrics: metrics by import path, or with parameters as a table.
+        primary: the metric that tuning maximises and the comparison tests.
+        mask_seen: leave items that a user has taken before out of lists and targets.
+        baseline: the model the others are compared with; None takes the first.
+        refit: fit on train and validation together before testing.
+        views: parts of the test events that are reported.
+        tuning_users: most validation users that tuning looks at (drawn by seed).
+        level: confidence level of the intervals.
+        resamples: bootstrap resamples.
+    """
+
+    target: Signal = Signal()
+    metrics: list[str | Spec] = Field(default_factory=lambda: list(METRICS), min_length=1)
+    primary: str = "ndcg@10"
+    mask_seen: bool = True
+    baseline: str | None = None
+    refit: bool = True
+    views: tuple[View, ...] = VIEWS
+    tuning_users: int = Field(default=2_000, ge=1)
+    level: float = Field(default=0.95, gt=0, lt=1)
+    resamples: int = Field(default=2_000, ge=100)
+
+
+class AppConfig(Config):
+    """A whole system.
+
+    Attributes:
+        name: names the run folder.
+        seed: everything random derives from it.
+        runs: folder of run folders.
+    """
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    seed: int = Field(default=7, ge=0)
+    runs: str = "runs"
+    events: EventsSection
+    candidates: CandidatesSection
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return Path(self.runs) / self.name
+
+
+def read_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> AppConfig:
+    """Read a recipe into an `AppConfig`.
+
+    Raises:
+        ConfigError: the file, a key or a value is wrong.
+    """
+    return parse(AppConfig, load_recipe(path, overrides=overrides), where="recipe")

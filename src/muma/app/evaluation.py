@@ -1,0 +1,370 @@
+"""The pipeline of a comparison: ingest, split, tune, refit, test, compare, keep.
+
+Models are fitted on the training part, tuned on validation, fitted again on both (unless `refit` is
+off) and measured once on the test part. Everything lands in the run folder: the log, the fitted
+models, the numbers and their manifest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from muma import artifact
+from muma.app.config import AppConfig
+from muma.app.ingestion import Ingested, prepare
+from muma.app.models import Chosen, Tuner, adopt
+from muma.app.truth import Task, context_of, task_of
+from muma.candidates.blend import Blend
+from muma.candidates.candidate import CandidateModel
+from muma.config import Spec, build
+from muma.errors import ConfigError
+from muma.evaluation.full_ranking import Evaluation, evaluate_lists
+from muma.evaluation.metric import Context, Metric, UserMetric
+from muma.evaluation.result import Result
+from muma.evaluation.significance import Comparison, compare
+from muma.events.normalise import Normalisers
+from muma.events.split import Split, Splitter, spans
+from muma.progress import track
+from muma.rng import derive
+
+KIND, VERSION = "run", 1
+LIBRARIES = ("muma", "numpy", "scipy", "polars", "pyarrow", "implicit")
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """One model's test results.
+
+    Attributes:
+        parameters: the chosen parameters that the recipe tunes.
+        validation: primary metric on validation.
+        tried: every tuned setting with its value.
+        views: view -> metric -> result.
+        comparison: against the baseline on the primary metric, all users; None for the baseline.
+        seconds: wall time of tuning, fitting and testing.
+    """
+
+    parameters: Mapping[str, Any]
+    validation: float
+    tried: tuple[tuple[dict[str, Any], float], ...]
+    views: Mapping[str, Mapping[str, Result]]
+    comparison: Comparison | None
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` found, ready to be shown or written.
+
+    Attributes:
+        name: the recipe's name.
+        ingest: the ingestion report.
+        parts: events, first and last time (UTC microseconds) of train, validation and test.
+        users: view -> measured users.
+        masked: relevant test pairs dropped as seen before.
+        primary: name of the primary metric.
+        baseline: name of the baseline.
+        served: the model that `recommend` uses.
+        models: the results by model.
+    """
+
+    name: str
+    ingest: Mapping[str, Any]
+    parts: Mapping[str, tuple[int, int | None, int | None]]
+    users: Mapping[str, int]
+    masked: int
+    primary: str
+    baseline: str
+    served: str
+    models: Mapping[str, ModelReport]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; NaN becomes None."""
+        return _plain(asdict(self))
+
+
+@dataclass
+class _Stage:
+    config: AppConfig
+    ingested: Ingested
+    split: Split
+    metrics: list[Metric]
+    primary: UserMetric
+    seconds: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def timed(self, name: str, what: str, call: Callable[[], Any]) -> Any:
+        """Run `call` and keep how long it took."""
+        began = time.perf_counter()
+        result = call()
+        self.seconds.setdefault(name, {})[what] = time.perf_counter() - began
+        return result
+
+
+def evaluate_recipe(config: AppConfig, *, now_us: int | None = None) -> Report:
+    """Run the whole comparison that a recipe describes.
+
+    Args:
+        config: the recipe.
+        now_us: the clock for ingestion, UTC microseconds.
+
+    Raises:
+        MumaError: the recipe or the data are wrong.
+    """
+    metrics, primary = metrics_of(config)
+    baseline = baseline_of(config)
+    ingested = prepare(config.events, config.folder / "log", now_us=now_us)
+    splitter: Splitter = build(config.events.split, where="events.split")
+    split = splitter.split(ingested.log)
+    stage = _Stage(config, ingested, split, metrics, primary)
+    tuner = Tuner(config, split.train, _tuning_task(stage), primary)
+    for name in track(config.candidates.models, label="tuning on validation"):
+        stage.timed(name, "tune", lambda name=name: tuner.choose(name))
+    served = config.candidates.serve or max(tuner.chosen, key=lambda n: tuner.chosen[n].value)
+    fitted = _refit(stage, tuner)
+    task = _task(stage)
+    signal = config.candidates.signal
+    context = context_of(_history(stage), split.test, task.user_B, taken=signal)
+    done = _test(stage, fitted, task, context)
+    report = _report(stage, tuner.chosen, done, task, context, baseline=baseline, served=served)
+    _keep(stage, fitted, report)
+    return report
+
+
+def metrics_of(config: AppConfig) -> tuple[list[Metric], UserMetric]:
+    """Build the metrics and find the primary one.
+
+    Raises:
+        ConfigError: the primary metric is not among them or has no per-user values.
+    """
+    metrics = [
+        build(Spec(use=m) if isinstance(m, str) else m, where="evaluation.metrics")
+        for m in config.evaluation.metrics
+    ]
+    for metric in metrics:
+        if metric.name == config.evaluation.primary and isinstance(metric, UserMetric):
+            return metrics, metric
+    names = [m.name for m in metrics if isinstance(m, UserMetric)]
+    raise ConfigError(
+        f"evaluation.primary = {config.evaluation.primary!r} is not one of the recipe's per-user "
+        f"metrics: {', '.join(names)}"
+    )
+
+
+def baseline_of(config: AppConfig) -> str:
+    """Name of the model the others are compared with."""
+    name = config.evaluation.baseline or next(iter(config.candidates.models))
+    if name not in config.candidates.models:
+        known = ", ".join(config.candidates.models)
+        raise ConfigError(f"evaluation.baseline = {name!r} is not among the models: {known}")
+    return name
+
+
+def _tuning_task(stage: _Stage) -> Task:
+    settings = stage.config.evaluation
+    task = task_of(
+        stage.split.train,
+        stage.split.validation,
+        target=settings.target,
+        taken=stage.config.candidates.signal,
+        mask_seen=settings.mask_seen,
+    )
+    if len(task.user_B) <= settings.tuning_users:
+        return task
+    rng = derive(stage.config.seed, "tuning-users")
+    drawn = rng.choice(len(task.user_B), settings.tuning_users, replace=False)
+    return task.rows(np.sort(drawn))
+
+
+def _history(stage: _Stage) -> Any:
+    return stage.split.before_test if stage.config.evaluation.refit else stage.split.train
+
+
+def _task(stage: _Stage) -> Task:
+    settings = stage.config.evaluation
+    return task_of(
+        _history(stage),
+        stage.split.test,
+        target=settings.target,
+        taken=stage.config.candidates.signal,
+        mask_seen=settings.mask_seen,
+    )
+
+
+def _refit(stage: _Stage, tuner: Tuner) -> dict[str, CandidateModel]:
+    """Fit every chosen model on all events before the test part."""
+    if not stage.config.evaluation.refit:
+        return tuner.fitted
+    tuner.fitted.clear()
+    log, fitted = _history(stage), {}
+    for name, chosen in track(list(tuner.chosen.items()), label="fitting for the test"):
+        model = build(chosen.spec, where=f"candidates.models.{name}")
+        if isinstance(model, Blend):
+            fitted[name] = adopt(model, fitted, log)
+        else:
+            fitted[name] = stage.timed(name, "fit", lambda model=model: model.fit(log))
+    return fitted
+
+
+def _test(
+    stage: _Stage, fitted: Mapping[str, CandidateModel], task: Task, context: Context
+) -> dict[str, Evaluation]:
+    stage.metrics[:] = [m for m in stage.metrics if _possible(m, context)]
+    deepest = max(metric.k for metric in stage.metrics)
+
+    def measure(model: CandidateModel) -> Evaluation:
+        found = model.propose(task.user_B, deepest, exclude=task.exclude)
+        return evaluate_lists(found.item_BN, task.truth, metrics=stage.metrics, context=context)
+
+    return {
+        name: stage.timed(name, "test", lambda model=model: measure(model))
+        for name, model in track(list(fitted.items()), label="testing")
+    }
+
+
+def _possible(metric: Metric, context: Context) -> bool:
+    """Whether the log has what the metric reads."""
+    return all(getattr(context, name) is not None for name in getattr(metric, "needs", ()))
+
+
+def _report(
+    stage: _Stage,
+    chosen: Mapping[str, Chosen],
+    done: Mapping[str, Evaluation],
+    task: Task,
+    context: Context,
+    *,
+    baseline: str,
+    served: str,
+) -> Report:
+    settings, seed = stage.config.evaluation, stage.config.seed
+    users: dict[str, int] = {}
+    views: dict[str, dict[str, dict[str, Result]]] = {name: {} for name in done}
+    for view in settings.views:
+        keep, truth = _view_rows(stage, task, view)
+        users[view] = len(keep)
+        for name, evaluation in done.items() if len(keep) else ():
+            part = evaluation
+            if view != "all":
+                part = evaluate_lists(
+                    evaluation.item_BK[keep],
+                    truth,
+                    metrics=stage.metrics,
+                    context=_context_rows(context, keep),
+                )
+            views[name][view] = part.results(
+                seed=seed, n_resamples=settings.resamples, level=settings.level
+            )
+    compared = compare(
+        {name: e.per_user[stage.primary.name] for name, e in done.items()},
+        baseline,
+        seed=seed,
+        n_resamples=settings.resamples,
+        level=settings.level,
+    )
+    models = {
+        name: ModelReport(
+            parameters=_tuned(stage, name, chosen[name]),
+            validation=chosen[name].value,
+            tried=chosen[name].tried,
+            views=views[name],
+            comparison=compared.get(name),
+            seconds=stage.seconds.get(name, {}),
+        )
+        for name in done
+    }
+    parts = ("train", "validation", "test")
+    return Report(
+        name=stage.config.name,
+        ingest=stage.ingested.report,
+        parts=dict(zip(parts, spans([getattr(stage.split, p) for p in parts]), strict=True)),
+        users=users,
+        masked=task.masked,
+        primary=stage.primary.name,
+        baseline=baseline,
+        served=served,
+        models=models,
+    )
+
+
+def _tuned(stage: _Stage, name: str, chosen: Chosen) -> dict[str, Any]:
+    """The parameters that tuning chose, and no others."""
+    spec = stage.config.candidates.models[name]
+    if spec.members:
+        return dict(chosen.spec.params.get("weights", {}))
+    return {key: chosen.spec.params[key] for key in spec.tune}
+
+
+def _view_rows(stage: _Stage, task: Task, view: Any) -> tuple[np.ndarray, Any]:
+    """Rows of `task` that belong to a view, and their truth within it."""
+    if view == "all":
+        return np.arange(len(task.user_B)), task.truth
+    part = stage.split.view(view, history=_history(stage))
+    keep_B = np.zeros(part.n_users, dtype=bool)
+    users = part.events.select("user_id").unique().collect().to_series().to_numpy()
+    keep_B[users] = True
+    keep = np.flatnonzero(keep_B[task.user_B])
+    truth = task.truth[keep]
+    if view == "cold_item":
+        cold_I = np.zeros(part.n_items)
+        items = part.events.select("item_id").unique().collect().to_series().to_numpy()
+        cold_I[items] = 1
+        truth = truth.multiply(cold_I[None, :]).tocsr()
+        truth.eliminate_zeros()
+        some = np.flatnonzero(np.diff(truth.indptr))
+        keep, truth = keep[some], truth[some]
+    return keep, truth
+
+
+def _context_rows(context: Context, keep: np.ndarray) -> Context:
+    gain = context.watch_gain
+    return replace(context, watch_gain=None if gain is None else gain[keep])
+
+
+def _keep(stage: _Stage, fitted: Mapping[str, CandidateModel], report: Report) -> None:
+    """Write models, normalisers and results as one artifact."""
+    config = stage.config
+    plain = report.as_json()
+    for model in plain["models"].values():
+        model.pop("seconds")
+    with artifact.write(
+        config.folder / "results",
+        kind=KIND,
+        version=VERSION,
+        config=config.model_dump(mode="json"),
+        meta={
+            "fingerprint": stage.ingested.log.fingerprint,
+            "seed": config.seed,
+            "libraries": artifact.library_versions(*LIBRARIES),
+            "seconds": stage.seconds,
+            "report": plain,
+            "models": {
+                name: f"{type(model).__module__}.{type(model).__qualname__}"
+                for name, model in fitted.items()
+                if config.candidates.keep == "all" or name == report.served
+            },
+        },
+    ) as writer:
+        if config.events.normalise:
+            Normalisers(config.events.normalise).fit(stage.split.train).save(writer)
+    kept = fitted if config.candidates.keep == "all" else {report.served: fitted[report.served]}
+    for name, model in kept.items():
+        folder = config.folder / "models" / name
+        with artifact.write(folder, kind="candidates", version=1) as writer:
+            model.save(writer)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict | Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer | np.bool_):
+        return value.item()
+    return value

@@ -1,0 +1,148 @@
+"""What every single model shares: the fit guard, blocks, lists, saving and loading.
+
+A model learns and scores in a compact space: the F items with an interaction in the fit log, most
+popular first. Items outside it can never be proposed, and ties fall to the more popular item.
+
+Shape: B users, U users of the vocabulary, I items of the vocabulary, F fitted items.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Self
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from muma.artifact import Artifact, Writer
+from muma.candidates.candidate import Candidates
+from muma.candidates.interactions import Interactions, Signal, interactions, known_users
+from muma.candidates.listing import CELLS, by_popularity, lists
+from muma.candidates.storage import load_config, save_config
+from muma.config import Config, config_type
+from muma.errors import DataError, NotFittedError
+from muma.events.event import EventLog
+
+ARRAYS = "model.npz"
+
+
+class ModelConfig(Config):
+    """What every model's config holds.
+
+    Attributes:
+        name: key of its scores in `Candidates.scores`.
+        signal: which events count as positive.
+    """
+
+    name: str
+    signal: Signal = Signal()
+
+
+class CatalogueModel(ABC):
+    """A `CandidateModel` that needs three methods: `_learn`, `_ready` and `_score`.
+
+    A user without interactions must score the same everywhere (0, by convention).
+    """
+
+    cells: int = CELLS
+    """Scores held at once while proposing; any value gives the same lists."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.name = config.name
+        self._item_F: np.ndarray | None = None
+        self._learned: Mapping[str, np.ndarray] = {}
+        self._n_users = self._n_items = 0
+
+    def fit(self, log: EventLog) -> Self:
+        """Learn from `log` and return self; fitting again starts anew.
+
+        Raises:
+            DataError: the log holds no positive interaction.
+        """
+        events = interactions(log, self.config.signal)
+        if not len(events):
+            raise DataError(
+                f"{self.name}: the log holds no positive interaction; positive kinds are "
+                f"{', '.join(self.config.signal.kinds)}"
+            )
+        item_F = by_popularity(events.counts)[: np.count_nonzero(events.counts)]
+        history = events.within(item_F)
+        return self._install(item_F, self._learn(history), history, log)
+
+    def score(self, user_B: np.ndarray) -> np.ndarray:
+        """Score the whole catalogue; see `CandidateModel.score`."""
+        item_F = self._fitted()
+        user_B = known_users(user_B, self._n_users)
+        score_BI = np.full((len(user_B), self._n_items), -np.inf, dtype=np.float32)
+        score_BI[:, item_F] = self._score(user_B)
+        return score_BI
+
+    def propose(
+        self, user_B: np.ndarray, k: int, *, exclude: csr_array | None = None
+    ) -> Candidates:
+        """Best `k` items per user; see `CandidateModel.propose`."""
+        item_F = self._fitted()
+        return lists(
+            lambda block_B: {self.name: self._score(block_B)},
+            item_F,
+            known_users(user_B, self._n_users),
+            k,
+            n_items=self._n_items,
+            exclude=exclude,
+            cells=self.cells,
+        )
+
+    def save(self, writer: Writer) -> None:
+        """Write the config and what was learned."""
+        arrays = {"item_F": self._fitted(), **self._learned}
+        save_config(writer, self.config)
+        writer.arrays(ARRAYS, arrays)
+
+    @classmethod
+    def load(cls, artifact: Artifact, log: EventLog) -> Self:
+        """Read what `save` wrote; histories are the ones of `log`, which may have grown.
+
+        Raises:
+            DataError: `log` knows fewer items than the fit log.
+        """
+        model = cls(load_config(artifact, config_type(cls)))  # pyright: ignore[reportArgumentType]
+        learned = artifact.arrays(ARRAYS)
+        item_F = learned.pop("item_F")
+        if log.n_items <= item_F.max():
+            raise DataError(
+                f"{model.name} was fitted with at least {item_F.max() + 1} items, the log has "
+                f"{log.n_items}; load it with the log it was fitted on or a later one"
+            )
+        history = interactions(log, model.config.signal).within(item_F)
+        return model._install(item_F, learned, history, log)
+
+    def _install(
+        self,
+        item_F: np.ndarray,
+        learned: Mapping[str, np.ndarray],
+        history: Interactions,
+        log: EventLog,
+    ) -> Self:
+        self._ready(learned, history)
+        self._item_F, self._learned = item_F, learned
+        self._n_users, self._n_items = log.n_users, log.n_items
+        return self
+
+    def _fitted(self) -> np.ndarray:
+        if self._item_F is None:
+            raise NotFittedError(f"{self.name} is not fitted; call fit(log) first")
+        return self._item_F
+
+    @abstractmethod
+    def _learn(self, history: Interactions) -> Mapping[str, np.ndarray]:
+        """Everything learned from `history` (items are columns of F), as arrays to be saved."""
+
+    @abstractmethod
+    def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
+        """Keep what `_score` needs."""
+
+    @abstractmethod
+    def _score(self, user_B: np.ndarray) -> np.ndarray:
+        """Float32 [B, F]; must not depend on the other users of the block."""

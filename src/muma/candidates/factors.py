@@ -1,0 +1,51 @@
+"""What the two matrix factorisations share: a quiet, repeatable run of `implicit`, and the product.
+
+Shape: B users, U users of the vocabulary, F fitted items, D factors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from muma.candidates.interactions import Interactions
+from muma.optional import require
+
+
+def factorise(
+    module: str, name: str, history: Interactions, **params: Any
+) -> dict[str, np.ndarray]:
+    """Fit a model of `implicit` and return its factors `user_UD` and `item_FD`.
+
+    BLAS runs on one thread meanwhile: `implicit` has its own threads and warns about two layers of
+    them, and one thread makes the sums repeatable.
+
+    Args:
+        module: dotted name of the module, such as `"implicit.als"`.
+        name: the model's class in it.
+        history: interactions; the greatest weight of each pair is its confidence.
+        params: arguments of the model.
+
+    Raises:
+        MissingExtraError: `implicit` is not installed.
+    """
+    build = getattr(require(module, extra="mf"), name)
+    limits = require("threadpoolctl", extra="mf").threadpool_limits
+    with limits(1, "blas"):
+        model = build(**params, use_gpu=False)
+        model.fit(csr_matrix(history.matrix(binary=False)), show_progress=False)
+    user_UD, item_FD = np.array(model.user_factors), np.array(model.item_factors)
+    user_UD[np.diff(history.indptr) == 0] = 0.0
+    return {"user_UD": user_UD, "item_FD": item_FD}
+
+
+def for_users(user_UD: np.ndarray, n_users: int) -> np.ndarray:
+    """Factors of `n_users` users; the ones who came after fitting have zeros."""
+    return np.pad(user_UD, ((0, max(0, n_users - len(user_UD))), (0, 0)))
+
+
+def dot(user_BD: np.ndarray, item_FD: np.ndarray) -> np.ndarray:
+    """Float32 [B, F], summed in float64 so that the size of the block leaves no trace."""
+    return (user_BD.astype(np.float64) @ item_FD.T.astype(np.float64)).astype(np.float32)

@@ -1,0 +1,74 @@
+"""`muma demo`: the whole foundation on the bundled short-video log."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import muma
+from muma.app.config import read_recipe
+from muma.app.evaluation import evaluate_recipe
+from muma.app.recommendation import Recommender
+from muma.cli.evaluate import draw
+from muma.cli.show import show_answer, show_ingest, show_report
+from muma.cli.terminal import Json, Set, friendly, now_us, out, print_json, progress_bars
+from muma.errors import ConfigError
+
+WARM, COLD = "13414", "a-new-viewer"
+
+
+@friendly
+def demo(
+    user: Annotated[str, typer.Option("--user", "-u", help="Whom to recommend to.")] = WARM,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Run the main job on KuaiRand: ingest, clean, split, compare recommenders, recommend.
+
+    Example: muma demo --user 712
+
+    Python: the same steps are in this command's 30 lines.
+    """
+    began = time.perf_counter()
+    home = project_home()
+    data = f"events.source.path={str(home / 'data' / 'kuairand-pure')!r}"
+    config = read_recipe(home / "recipes" / "demo.toml", overrides=[data, *(set_ or ())])
+    with progress_bars(quiet=json):
+        report = evaluate_recipe(config, now_us=now_us())
+        picture = draw(config, report)
+        recommender = Recommender(config)
+        answers = [recommender.answer(who) for who in (user, COLD)]
+    seconds = time.perf_counter() - began
+    if json:
+        print_json(
+            {
+                **report.as_json(),
+                "answers": [asdict(answer) for answer in answers],
+                "picture": picture,
+                "seconds": seconds,
+            }
+        )
+        return
+    show_ingest(report.ingest, folder=str(config.folder / "log"))
+    show_report(report)
+    for answer in answers:
+        show_answer(answer)
+    out.print(f"picture: {picture}; {seconds:.0f} s in all", soft_wrap=True)
+
+
+def project_home() -> Path:
+    """The clone that holds `data/` and `recipes/`.
+
+    Raises:
+        ConfigError: the package is installed without them.
+    """
+    for home in (Path(muma.__file__).parents[2], Path.cwd()):
+        if (home / "recipes" / "demo.toml").is_file() and (home / "data").is_dir():
+            return home
+    raise ConfigError(
+        "the demo's data and recipe come with the repository: clone it and run 'make demo' there"
+    )

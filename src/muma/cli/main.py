@@ -1,0 +1,45 @@
+"""`muma`: the commands, gathered."""
+
+from __future__ import annotations
+
+import typer
+
+from muma import __version__
+from muma.cli.demo import demo
+from muma.cli.doctor import doctor
+from muma.cli.evaluate import evaluate
+from muma.cli.ingest import ingest
+from muma.cli.recommend import recommend
+from muma.cli.terminal import out
+from muma.cli.validate import validate
+
+app = typer.Typer(
+    name="muma",
+    help="Recommendations for media companies that prove what they did.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, ingest, validate, evaluate, recommend, doctor):
+    app.command(command.__name__)(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Recommendations for media companies that prove what they did."""
+
+
+def run() -> None:
+    """Entry point of the `muma` command."""
+    app()

@@ -1,0 +1,1 @@
+"""One metric a file; a recipe names it by its import path."""

@@ -1,0 +1,63 @@
+"""A byte stream made safe for a parser that trips over bytes that are not UTF-8.
+
+Each invalid byte is passed on as `MARK`, a code point that Unicode reserves for such internal use,
+so the parser goes on and the reader can still tell which values were damaged.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from typing import IO
+
+MARK = "\ufdd0"
+
+
+class SafeStream(io.RawIOBase):
+    """Reads `stream`, marking invalid UTF-8 and counting quotes.
+
+    Attributes:
+        damaged: whether an invalid byte was met so far.
+        quotes: double quotes met so far.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__()
+        self.damaged = False
+        self.quotes = 0
+        self._stream = stream
+        self._rest = b""  # read, not yet decodable: the head of a character
+        self._ready = b""  # decoded, not yet handed out
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes of valid UTF-8."""
+        if not self._ready:
+            self._ready = self._next(size)
+        end = len(self._ready) if size < 0 else size
+        given, self._ready = self._ready[:end], self._ready[end:]
+        return given
+
+    def _next(self, size: int) -> bytes:
+        while chunk := self._stream.read(size):
+            self.quotes += chunk.count(b'"')
+            data = self._rest + chunk
+            try:
+                used = codecs.utf_8_decode(data, "strict", False)[1]  # noqa: FBT003 - positional only
+                self._rest, safe = data[used:], data[:used]
+            except UnicodeDecodeError:
+                safe, self._rest = self._marked(data, final=False)
+            if safe:
+                return safe
+        safe, self._rest = self._marked(self._rest, final=True)
+        return safe
+
+    def _marked(self, data: bytes, *, final: bool) -> tuple[bytes, bytes]:
+        text, used = codecs.utf_8_decode(data, "surrogateescape", final)
+        table = {code: MARK for code in range(0xDC80, 0xDD00)}
+        marked = text.translate(table)
+        self.damaged = self.damaged or marked != text
+        return marked.encode("utf-8"), data[used:]
