@@ -33,7 +33,7 @@ from muma.candidates.blend import Blend, BlendConfig
 from muma.candidates.candidate import CandidateModel
 from muma.candidates.interactions import seen
 from muma.candidates.tuning import tune
-from muma.config import build, parse
+from muma.config import build, locate, parse
 from muma.evaluation.full_ranking import Evaluation, evaluate_lists
 from muma.evaluation.intervals import bootstrap_means, paired_difference
 from muma.evaluation.metrics.ndcg import NDCG
@@ -214,5 +214,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with threadpool_limits(1, "blas"):  # two layers of threads on a busy machine cost tenfold
+    for path, _ in GRIDS.values():
+        locate(path)  # loads every BLAS, so that the limit below reaches it
+    with threadpool_limits(1, "blas"):  # spinning threads on a busy machine cost tenfold
         main()

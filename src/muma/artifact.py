@@ -307,7 +307,7 @@ def _clear_errors(home: Path) -> Iterator[None]:
         code = error.errno if isinstance(error, OSError) else None
         told = re.search(r"\(os error (\d+)\)", str(error))  # as libraries in Rust report it
         code = code or (int(told[1]) if told else None)
-        if code not in _CANNOT_WRITE:
+        if code is None or code not in _CANNOT_WRITE:
             raise
         raise ArtifactError(
             f"{home} cannot be written: {os.strerror(code)}; what was there is unchanged. Make "

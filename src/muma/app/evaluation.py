@@ -228,7 +228,7 @@ def _test(
 
 def _possible(metric: Metric, context: Context) -> bool:
     """Whether the log has what the metric reads."""
-    return all(getattr(context, name) is not None for name in getattr(metric, "needs", ()))
+    return all(getattr(context, name) is not None for name in metric.needs)
 
 
 def _report(

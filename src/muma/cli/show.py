@@ -120,7 +120,8 @@ def _by_view(report: Report) -> Table:
 
 
 def _table(title: str, first: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    out.print(f"\n[bold]{escaped(title)}[/]", soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column(first)
     return table
 

@@ -95,10 +95,11 @@ class RankedLists:
 
 @runtime_checkable
 class UserMetric(Protocol):
-    """A metric that is defined for each user and averaged."""
+    """A metric that is defined for each user and averaged; `needs` names what it reads of `Context`."""
 
     name: str
     k: int
+    needs: tuple[str, ...]
 
     def per_user(self, lists: RankedLists) -> np.ndarray:
         """Value for each user, float64 [B]; NaN where it is undefined."""
@@ -107,10 +108,11 @@ class UserMetric(Protocol):
 
 @runtime_checkable
 class AggregateMetric(Protocol):
-    """A metric of all lists together."""
+    """A metric of all lists together; `needs` names what it reads of `Context`."""
 
     name: str
     k: int
+    needs: tuple[str, ...]
 
     def aggregate(self, lists: RankedLists) -> float:
         """The value; NaN when it is undefined."""

@@ -153,15 +153,23 @@ def common_types(
     for name, kind in fresh.items():
         if merged.setdefault(name, kind) == kind:
             continue
-        pair = [pl.DataFrame(schema={name: merged[name]}), pl.DataFrame(schema={name: kind})]
-        try:
-            merged[name] = pl.concat(pair, how="vertical_relaxed").schema[name]
-        except pl.exceptions.PolarsError:
-            raise SchemaError(
-                f"column {name!r} is {merged[name]} in some files and {kind} in others; "
-                "make them agree or leave the column out"
-            ) from None
+        merged[name] = _widened(name, merged[name], kind)
     return merged
+
+
+def _widened(name: str, first: pl.DataType, second: pl.DataType) -> pl.DataType:
+    pair = [pl.DataFrame(schema={name: kind}) for kind in (first, second)]
+    try:
+        both = pl.concat(pair, how="vertical_relaxed").schema[name]
+    except pl.exceptions.PolarsError:
+        both = None
+    opaque = first.is_nested() or second.is_nested() or pl.Binary in (first, second)
+    if both is None or (both == pl.String and opaque):
+        raise SchemaError(
+            f"column {name!r} is {first} in some files and {second} in others; make them agree or "
+            "leave the column out"
+        )
+    return both
 
 
 def conformed(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:

@@ -165,6 +165,13 @@ def _type_reason(column: str, kind: pl.DataType | type[pl.DataType]) -> str:
 def _out_of_range(batch: Batch, details: pl.DataFrame) -> pl.DataFrame:
     """One row per refused record, for the first rule that it breaks."""
     rules = [c for c in details.columns if "|" in c and c not in batch.frame.columns]
+    columns = list(dict.fromkeys(rule.rsplit("|", 1)[0] for rule in rules))
+
+    def order(rule: str) -> tuple[int, bool]:  # NaN is above every bound, so name it first
+        column, kind = rule.rsplit("|", 1)
+        return columns.index(column), kind not in ("nan", "inf")
+
+    rules.sort(key=order)
     broken = pl.coalesce(
         pl.when(pl.col(rule).cast(pl.String) == "invalid").then(pl.lit(rule)) for rule in rules
     )
@@ -182,7 +189,7 @@ def _rows(batch: Batch, hit: pl.DataFrame, column: str, rule: str, reason: str) 
     text = (
         value.cast(pl.String, strict=False)
         if not value.dtype.is_nested() and value.dtype != pl.Binary
-        else value.map_elements(str, return_dtype=pl.String)
+        else pl.Series([None if v is None else str(v) for v in value.to_list()], dtype=pl.String)
     )
     return pl.DataFrame({"row": hit.get_column("row"), "value": text}).select(
         pl.lit(batch.file).alias("file"),

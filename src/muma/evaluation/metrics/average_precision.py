@@ -48,6 +48,8 @@ class AveragePrecisionConfig(Config):
 class AveragePrecision:
     """Average precision@k, see `average_precision`; named `map@k` after its mean."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: AveragePrecisionConfig | None = None) -> None:
         self.config = config or AveragePrecisionConfig()
         self.k = self.config.k

@@ -42,6 +42,8 @@ class CoverageConfig(Config):
 class Coverage:
     """Catalogue coverage@k, see `coverage`; the catalogue is the columns of the truth."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: CoverageConfig | None = None) -> None:
         self.config = config or CoverageConfig()
         self.k = self.config.k

@@ -72,6 +72,8 @@ class DiversityConfig(Config):
 class Diversity:
     """Intra-list diversity@k, see `diversity`; reads `context.item_features`."""
 
+    needs: tuple[str, ...] = ("item_features",)
+
     def __init__(self, config: DiversityConfig | None = None) -> None:
         self.config = config or DiversityConfig()
         self.k = self.config.k

@@ -41,6 +41,8 @@ class GiniConfig(Config):
 class Gini:
     """Exposure Gini@k, see `gini`; the catalogue is the columns of the truth."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: GiniConfig | None = None) -> None:
         self.config = config or GiniConfig()
         self.k = self.config.k

@@ -34,6 +34,8 @@ class HitRateConfig(Config):
 class HitRate:
     """Hit rate@k, see `hit_rate`."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: HitRateConfig | None = None) -> None:
         self.config = config or HitRateConfig()
         self.k = self.config.k

@@ -63,6 +63,8 @@ class NDCGConfig(Config):
 class NDCG:
     """NDCG@k, see `ndcg`."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: NDCGConfig | None = None) -> None:
         self.config = config or NDCGConfig()
         self.k = self.config.k

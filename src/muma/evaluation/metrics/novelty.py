@@ -57,6 +57,8 @@ class NoveltyConfig(Config):
 class Novelty:
     """Novelty@k in bits, see `novelty`; reads `context.popularity_I`."""
 
+    needs: tuple[str, ...] = ("popularity_I",)
+
     def __init__(self, config: NoveltyConfig | None = None) -> None:
         self.config = config or NoveltyConfig()
         self.k = self.config.k

@@ -36,6 +36,8 @@ class PrecisionConfig(Config):
 class Precision:
     """Precision@k, see `precision`."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: PrecisionConfig | None = None) -> None:
         self.config = config or PrecisionConfig()
         self.k = self.config.k

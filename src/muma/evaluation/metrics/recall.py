@@ -38,6 +38,8 @@ class RecallConfig(Config):
 class Recall:
     """Recall@k, see `recall`."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: RecallConfig | None = None) -> None:
         self.config = config or RecallConfig()
         self.k = self.config.k

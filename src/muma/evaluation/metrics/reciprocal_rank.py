@@ -37,6 +37,8 @@ class ReciprocalRankConfig(Config):
 class ReciprocalRank:
     """Reciprocal rank@k, see `reciprocal_rank`; named `mrr@k` after its mean."""
 
+    needs: tuple[str, ...] = ()
+
     def __init__(self, config: ReciprocalRankConfig | None = None) -> None:
         self.config = config or ReciprocalRankConfig()
         self.k = self.config.k

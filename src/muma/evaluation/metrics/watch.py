@@ -160,6 +160,8 @@ class WatchGainConfig(Config):
 class WatchGain:
     """Debiased watch gain@k, see `watch_gain`; reads `context.watch_gain`."""
 
+    needs: tuple[str, ...] = ("watch_gain",)
+
     def __init__(self, config: WatchGainConfig | None = None) -> None:
         self.config = config or WatchGainConfig()
         self.k = self.config.k

@@ -63,13 +63,15 @@ def read_csv(
                     null_values=[""],
                 ),
             )
+            yield from _pieces(path, reader, invalid, safe)
         except pa.ArrowKeyError:
             raise lacking(path, columns, header) from None
         except pa.ArrowInvalid as error:
             if "Empty CSV" in str(error):
                 return
             raise _broken(path, error) from None
-        yield from _pieces(path, reader, invalid, safe)
+        finally:
+            safe.stop()
     if safe.quotes % 2:
         _check_quotes(path, delimiter)
 
@@ -83,8 +85,6 @@ def _pieces(
             batch = reader.read_next_batch()
         except StopIteration:
             break
-        except pa.ArrowInvalid as error:
-            raise _broken(path, error) from None
         if not batch.num_rows:
             continue
         numbers = np.arange(row + 1, row + 1 + batch.num_rows)
@@ -150,7 +150,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
 def _hint(header: Sequence[str], delimiter: str) -> str:
     if len(header) > 1:
         return ""
-    better = max(DELIMITERS, key=lambda d: header[0].count(d))
+    better = max(DELIMITERS, key=header[0].count)
     if better != delimiter and header[0].count(better):
         return f" Its delimiter seems to be {better!r}: set delimiter = {better!r}."
     return ""

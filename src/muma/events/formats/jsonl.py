@@ -6,8 +6,8 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from decimal import Decimal
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +17,6 @@ import polars as pl
 from muma.errors import SourceError
 from muma.events.event import Unreadable
 from muma.events.formats.piece import MAX_RECORD, MIB, Piece, lacking, opened
-
 
 BLOCK = 16 * MIB
 BOM = b"\xef\xbb\xbf"

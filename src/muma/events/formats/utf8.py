@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import codecs
 import io
+import time
 from typing import IO
 
 MARK = "\ufdd0"
+_ESCAPED = dict.fromkeys(range(0xDC80, 0xDD00), MARK)  # what "surrogateescape" decodes to
+PATIENCE_MS = 100  # an idle parser never looks again
 
 
 class SafeStream(io.RawIOBase):
@@ -25,6 +28,7 @@ class SafeStream(io.RawIOBase):
         super().__init__()
         self.damaged = False
         self.quotes = 0
+        self._stopped = self._ended = False
         self._stream = stream
         self._rest = b""  # read, not yet decodable: the head of a character
         self._ready = b""  # decoded, not yet handed out
@@ -35,18 +39,32 @@ class SafeStream(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes of valid UTF-8."""
-        if not self._ready:
+        if not self._ready and not self._stopped:
             self._ready = self._next(size)
+        if self._stopped or not self._ready:
+            self._ended = True
+            return b""
         end = len(self._ready) if size < 0 else size
         given, self._ready = self._ready[:end], self._ready[end:]
         return given
+
+    def stop(self) -> None:
+        """End the stream and wait until the parser's reading thread has seen that.
+
+        A thread that still reads when Python shuts down would abort the process.
+        """
+        self._stopped = True
+        for _ in range(PATIENCE_MS):
+            if self._ended:
+                return
+            time.sleep(0.001)
 
     def _next(self, size: int) -> bytes:
         while chunk := self._stream.read(size):
             self.quotes += chunk.count(b'"')
             data = self._rest + chunk
             try:
-                used = codecs.utf_8_decode(data, "strict", False)[1]  # noqa: FBT003 - positional only
+                used = codecs.utf_8_decode(data, "strict", False)[1]
                 self._rest, safe = data[used:], data[:used]
             except UnicodeDecodeError:
                 safe, self._rest = self._marked(data, final=False)
@@ -57,7 +75,6 @@ class SafeStream(io.RawIOBase):
 
     def _marked(self, data: bytes, *, final: bool) -> tuple[bytes, bytes]:
         text, used = codecs.utf_8_decode(data, "surrogateescape", final)
-        table = {code: MARK for code in range(0xDC80, 0xDD00)}
-        marked = text.translate(table)
+        marked = text.translate(_ESCAPED)
         self.damaged = self.damaged or marked != text
         return marked.encode("utf-8"), data[used:]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -215,7 +216,9 @@ def _is_number(table: TableName, column: str) -> bool:
 def _mapped(
     table: TableName, settings: TableConfig, path: Path, piece: Piece, position: Position
 ) -> Batch:
-    frame, refused = piece.frame, list(piece.unreadable)
+    canonical = {old: new for new, old in reversed(settings.columns.items())}
+    frame = piece.frame
+    refused = [replace(r, column=canonical.get(r.column or "", r.column)) for r in piece.unreadable]
     if frame.is_empty():
         return Batch(
             table, pl.DataFrame(schema={"row": pl.Int64}), str(path), position, tuple(refused)

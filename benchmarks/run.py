@@ -1,0 +1,52 @@
+"""Run every benchmark one after another and keep its JSON in benchmarks/results/.
+
+    python benchmarks/run.py            # in full; what `make bench` does
+    python benchmarks/run.py --quick    # a smoke run; results are printed, not kept
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BENCHMARKS = {
+    "events": ["events.py"],
+    "events_100m": ["events.py", "--rows", "100000000", "--format", "parquet"],
+    "evaluation": ["evaluation.py"],
+    "movielens": ["movielens.py"],
+    "globo": ["globo.py"],
+}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="every benchmark's --quick, not kept")
+    parser.add_argument("only", nargs="*", help=f"some of: {', '.join(BENCHMARKS)}")
+    args = parser.parse_args()
+    for name, (script, *options) in BENCHMARKS.items():
+        if (args.only and name not in args.only) or (args.quick and options):
+            continue
+        options += ["--json", *(["--quick"] if args.quick else [])]
+        print(f"{name} ...", file=sys.stderr)
+        done = subprocess.run(
+            [sys.executable, str(HERE / script), *options], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise SystemExit(f"{name} failed:\n{done.stderr}")
+        result = json.loads(done.stdout)
+        if args.quick:
+            print(json.dumps({name: result}))
+            continue
+        (HERE / "results").mkdir(exist_ok=True)
+        (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

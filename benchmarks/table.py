@@ -1,0 +1,93 @@
+"""Write the README's numbers table from benchmarks/results/; `--check` only compares.
+
+    python benchmarks/table.py
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
+
+
+def load(name: str) -> dict:
+    """One benchmark's kept result."""
+    return json.loads((HERE / "results" / f"{name}.json").read_text())
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """What was measured, the figure, the command that prints it."""
+    events, large, ranking = load("events"), load("events_100m"), load("evaluation")
+    films, news = load("movielens"), load("globo")
+    return [
+        (
+            "ingest 10 M events from Parquet: read, validate, clean, order, write",
+            f"{events['events_per_s'] / 1e6:.2f} M events/s, peak {events['peak_mib']:,} MiB",
+            "benchmarks/events.py",
+        ),
+        (
+            "ingest JSON Lines",
+            f"{events['jsonl_events_per_s'] / 1e3:,.0f} k events/s",
+            "benchmarks/events.py",
+        ),
+        (
+            "ingest 100 M events from Parquet",
+            f"{large['events_per_s'] / 1e6:.2f} M events/s, peak {large['peak_mib'] / 1024:.1f} GiB",
+            "benchmarks/events.py --rows 100000000 --format parquet",
+        ),
+        (
+            "rank and measure 20,000 users x 10,000 items, 10 metrics at 5 depths",
+            f"{ranking['total_s']:.1f} s, peak {ranking['peak_mib']:,.0f} MiB",
+            "benchmarks/evaluation.py",
+        ),
+        (
+            "six metrics on the same lists: time of the peer over ours",
+            f"ranx {ranking['ratio_vs_ranx']:.1f}, RecTools {ranking['ratio_vs_rectools']:.1f}",
+            "benchmarks/evaluation.py",
+        ),
+        (
+            "MovieLens 100K, leave-last-out, full ranking: NDCG@10 of the Markov + EASE blend",
+            f"{films['blend_ndcg10']:.4f} [{films['blend_low']:.4f}, {films['blend_high']:.4f}]",
+            "benchmarks/movielens.py",
+        ),
+        (
+            "... of EASE, item-kNN, iALS",
+            ", ".join(f"{films[k + '_ndcg10']:.4f}" for k in ("ease", "item_knn", "als")),
+            "benchmarks/movielens.py",
+        ),
+        (
+            "Globo news, global-time split: NDCG@10 of popularity by recency, blend",
+            ", ".join(
+                f"{news[k + '_ndcg10']:.4f} [{news[k + '_ndcg10_low']:.4f}, "
+                f"{news[k + '_ndcg10_high']:.4f}]"
+                for k in ("popularity", "blend")
+            ),
+            "benchmarks/globo.py",
+        ),
+    ]
+
+
+def table() -> str:
+    """The table in Markdown."""
+    lines = ["| what | measured | command |", "|---|---|---|"]
+    lines += [f"| {what} | {figure} | `python {command}` |" for what, figure, command in rows()]
+    return "\n".join([*lines, "", f"Machine: {load('events')['machine']}."])
+
+
+def main() -> None:
+    """Command line."""
+    text = README.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    wanted = f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    if "--check" in sys.argv:
+        raise SystemExit(wanted != text and "README is stale: run 'make numbers'")
+    README.write_text(wanted)
+
+
+if __name__ == "__main__":
+    main()

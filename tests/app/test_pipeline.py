@@ -1,0 +1,160 @@
+"""The pipeline on a world whose truth is known: a chain that only the Markov model can see."""
+
+import json
+
+import numpy as np
+import pytest
+
+from muma import artifact
+from muma.app.config import AppConfig, read_recipe
+from muma.app.evaluation import KIND, VERSION, evaluate_recipe
+from muma.app.recommendation import Recommender
+from muma.app.truth import tag_features, task_of
+from muma.candidates.interactions import Signal, interactions
+from muma.config import parse
+from muma.errors import ArtifactError, ConfigError, DataError
+from muma.events.log_folder import open_log
+from muma.events.split import GlobalTime
+from muma.testing.logs import tiny_log
+
+
+def test_finds_the_chain_and_says_how_sure(small_recipe):
+    config = read_recipe(small_recipe)
+    report = evaluate_recipe(config)
+    markov, popularity = report.models["markov"], report.models["popularity"]
+    assert popularity.comparison is None
+    assert markov.comparison.separable
+    assert markov.comparison.p_holm < 0.01
+    result = markov.views["all"]["ndcg@10"]
+    assert result.low < result.value < result.high
+    assert result.value > 1.3 * popularity.views["all"]["ndcg@10"].value
+    assert popularity.parameters.keys() == {"half_life_days"}
+    assert len(popularity.tried) == 2
+    assert report.models["blend"].parameters.keys() == {"markov", "popularity"}
+    assert sum(n for n, _, _ in report.parts.values()) == report.ingest["events"]["kept"] == 1000
+    assert json.loads(json.dumps(report.as_json(), allow_nan=False))["baseline"] == "popularity"
+
+
+def test_a_rerun_gives_the_same_numbers(small_recipe, tmp_path):
+    first = evaluate_recipe(read_recipe(small_recipe)).as_json()
+    elsewhere = read_recipe(small_recipe, overrides=[f"runs='{tmp_path}/other'"])
+    again = evaluate_recipe(elsewhere).as_json()
+    for report in (first, again):
+        for model in report["models"].values():
+            model.pop("seconds")
+    assert first == again
+
+
+def test_the_run_folder_says_what_it_rests_on(small_recipe):
+    config = read_recipe(small_recipe)
+    evaluate_recipe(config)
+    run = artifact.read(config.folder / "results", kind=KIND, version=VERSION)
+    assert run.meta["seed"] == 3
+    assert run.meta["fingerprint"] == open_log(config.folder / "log").fingerprint
+    assert run.meta["libraries"]["polars"] != "absent"
+    assert run.config["candidates"]["models"]["knn"]["use"].endswith("ItemKNN")
+
+
+def test_ingestion_is_reused_until_data_or_cleaning_change(small_recipe, tmp_path):
+    from muma.app.ingestion import prepare
+
+    config = read_recipe(small_recipe)
+    folder = config.folder / "log"
+    assert not prepare(config.events, folder).reused
+    assert prepare(config.events, folder).reused
+    log = tmp_path / "log.csv"
+    log.write_text(log.read_text() + "u1,a1,1700000001,click\n")
+    assert not prepare(config.events, folder).reused
+    changed = read_recipe(small_recipe, overrides=["events.cleaning.bots.enabled=false"])
+    assert not prepare(changed.events, folder).reused
+
+
+def test_no_model_sees_the_test_window(small_recipe):
+    """Fitting on a log whose test events are replaced by others changes no recommendation."""
+    config = read_recipe(small_recipe)
+    report = evaluate_recipe(config)
+    log = open_log(config.folder / "log")
+    split = GlobalTime().split(log)
+    before = interactions(split.before_test)
+    assert before.timestamp_E.max() < split.test_start
+    assert interactions(split.test).timestamp_E.min() >= split.test_start
+    counted = sum(len(interactions(part)) for part in (split.train, split.validation))
+    assert counted == len(before)
+    assert report.parts["test"][1] >= split.test_start
+
+
+def test_recommends_to_warm_and_unknown_users(small_recipe):
+    config = read_recipe(small_recipe)
+    report = evaluate_recipe(config)
+    recommender = Recommender(config)
+    warm = recommender.answer("u3", k=5)
+    cold = recommender.answer("nobody", k=5)
+    assert (warm.known, cold.known) == (True, False)
+    assert warm.n_history > 0
+    assert cold.n_history == 0
+    for answer in (warm, cold):
+        assert len({item.item for item in answer.items}) == 5
+        assert all(item.title.startswith("Story") for item in answer.items)
+        assert answer.model == report.served
+    counts = interactions(recommender.log).counts
+    popular = set(recommender.log.item_ids.decode(np.argsort(-counts)[:8]))
+    assert len({item.item for item in cold.items} & popular) >= 3
+
+
+def test_recommender_refuses_another_recipe(small_recipe):
+    config = read_recipe(small_recipe)
+    with pytest.raises(ArtifactError, match="not a MUMA artifact"):
+        Recommender(config)
+    evaluate_recipe(config)
+    other = read_recipe(small_recipe, overrides=["seed=4"])
+    with pytest.raises(ArtifactError, match="another version of this recipe"):
+        Recommender(other)
+    with pytest.raises(ConfigError, match="'ease' is not in the run"):
+        Recommender(config, model="ease")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.primary='ndgc@10'", "not one of the recipe's per-user metrics"),
+        ("evaluation.baseline='als'", "not among the models"),
+        ("candidates.serve='als'", "not among the models"),
+        ("candidates.models.blend.members=['knn','als']", "not models listed above"),
+        ("evaluation.primery='x'", "did you mean 'primary'"),
+        ("candidates.models.knn.neighbors=5", "did you mean 'neighbours'"),
+        ("candidates.models.knn.use='muma.candidates.item_knn.ItemKnn'", "did you mean 'ItemKNN'"),
+        ('events.split={use="muma.events.split.GlobalTime",train=0.9}', "leave something for test"),
+        ("seed=-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_wrong(small_recipe, override, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate_recipe(read_recipe(small_recipe, overrides=[override]))
+
+
+def test_task_masks_what_was_taken_and_counts_it():
+    history = tiny_log({0: [0, 1], 1: [2]}, n_items=5)
+    later = tiny_log({0: [1, 3], 1: [2]}, n_items=5)
+    masked = task_of(history, later, target=Signal(), taken=Signal(), mask_seen=True)
+    assert masked.user_B.tolist() == [0]
+    assert masked.truth.toarray().tolist() == [[0, 0, 0, 1, 0]]
+    assert masked.masked == 2
+    assert masked.exclude.toarray().tolist() == [[True, True, False, False, False]]
+    free = task_of(history, later, target=Signal(), taken=Signal(), mask_seen=False)
+    assert free.user_B.tolist() == [0, 1]
+    assert free.exclude is None
+    with pytest.raises(DataError, match="no user has a relevant later event"):
+        task_of(history, later, target=Signal(kinds={"follow": 1.0}), taken=Signal(), mask_seen=True)
+
+
+def test_items_without_tags_have_no_features():
+    assert tag_features(tiny_log({0: [0, 1]})) is None
+
+
+def test_recipes_of_the_project_parse(home):
+    from muma.config import load_recipe
+
+    found = sorted((home / "recipes").glob("*.toml"))
+    assert {p.stem for p in found} >= {"demo", "kuairand", "globo", "movielens"}
+    for path in found:
+        parse(AppConfig, load_recipe(path), where=path.name)
