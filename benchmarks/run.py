@@ -1,7 +1,7 @@
 """Run every benchmark one after another and keep its JSON in benchmarks/results/.
 
-    python benchmarks/run.py            # in full; what `make bench` does
-    python benchmarks/run.py --quick    # a smoke run; results are printed, not kept
+python benchmarks/run.py            # in full; what `make bench` does
+python benchmarks/run.py --quick    # a smoke run; results are printed, not kept
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write the README's numbers table from benchmarks/results/; `--check` only compares.
 
-    python benchmarks/table.py
+python benchmarks/table.py
 """
 
 from __future__ import annotations
