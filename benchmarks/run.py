@@ -36,7 +36,10 @@ def main() -> None:
         options += ["--json", *(["--quick"] if args.quick else [])]
         print(f"{name} ...", file=sys.stderr)
         done = subprocess.run(
-            [sys.executable, str(HERE / script), *options], capture_output=True, text=True
+            [sys.executable, str(HERE / script), *options],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise SystemExit(f"{name} failed:\n{done.stderr}")

@@ -4,9 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests_support import RECIPE, write_small_log
 
 HOME = Path(__file__).parents[1]
+
 
 @pytest.fixture(scope="session")
 def home():

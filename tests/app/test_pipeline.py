@@ -144,7 +144,9 @@ def test_task_masks_what_was_taken_and_counts_it():
     assert free.user_B.tolist() == [0, 1]
     assert free.exclude is None
     with pytest.raises(DataError, match="no user has a relevant later event"):
-        task_of(history, later, target=Signal(kinds={"follow": 1.0}), taken=Signal(), mask_seen=True)
+        task_of(
+            history, later, target=Signal(kinds={"follow": 1.0}), taken=Signal(), mask_seen=True
+        )
 
 
 def test_items_without_tags_have_no_features():

@@ -12,7 +12,12 @@ MUMA = Path(sys.executable).parent / "muma"
 
 def muma(*args, cwd=None):
     return subprocess.run(
-        [str(MUMA), *map(str, args)], capture_output=True, text=True, cwd=cwd, timeout=300
+        [str(MUMA), *map(str, args)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        timeout=300,
     )
 
 

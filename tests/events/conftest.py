@@ -88,7 +88,7 @@ def tree():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def frame_of():
     """A typed frame of events as the cleaning rules see it."""
 

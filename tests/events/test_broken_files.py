@@ -195,7 +195,7 @@ ok = f"u,i,{T},5"
 BIG = str(2**63)
 WHOLE32, WHOLE64 = "whole number that fits 32", "not a time"
 KEPT = [
-    Kept("nan and infinity", "a.csv", rows(ok, f"u,i,{T},NaN", f"u,i,inf,5", f"u,i,{T},-Infinity"), 1,
+    Kept("nan and infinity", "a.csv", rows(ok, f"u,i,{T},NaN", "u,i,inf,5", f"u,i,{T},-Infinity"), 1,
          ((2, "dwell_ms", "NaN", "whole number"), (3, "timestamp", "inf", "not a time"),
           (4, "dwell_ms", "-Infinity", "whole number"))),
     Kept("nan is missing", "a.csv", rows(ok, f"u,i,{T + 1},NaN", f"u,i,{T + 2},nan "), 3, (),

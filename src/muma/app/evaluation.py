@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from muma import artifact
 from muma.app.config import AppConfig
@@ -27,8 +28,9 @@ from muma.evaluation.full_ranking import Evaluation, evaluate_lists
 from muma.evaluation.metric import Context, Metric, UserMetric
 from muma.evaluation.result import Result
 from muma.evaluation.significance import Comparison, compare
+from muma.events.event import EventLog
 from muma.events.normalise import Normalisers
-from muma.events.split import Split, Splitter, spans
+from muma.events.split import Split, Splitter, View, spans
 from muma.progress import track
 from muma.rng import derive
 
@@ -180,7 +182,7 @@ def _tuning_task(stage: _Stage) -> Task:
     return task.rows(np.sort(drawn))
 
 
-def _history(stage: _Stage) -> Any:
+def _history(stage: _Stage) -> EventLog:
     return stage.split.before_test if stage.config.evaluation.refit else stage.split.train
 
 
@@ -299,7 +301,7 @@ def _tuned(stage: _Stage, name: str, chosen: Chosen) -> dict[str, Any]:
     return {key: chosen.spec.params[key] for key in spec.tune}
 
 
-def _view_rows(stage: _Stage, task: Task, view: Any) -> tuple[np.ndarray, Any]:
+def _view_rows(stage: _Stage, task: Task, view: View) -> tuple[np.ndarray, csr_array]:
     """Rows of `task` that belong to a view, and their truth within it."""
     if view == "all":
         return np.arange(len(task.user_B)), task.truth
@@ -313,7 +315,7 @@ def _view_rows(stage: _Stage, task: Task, view: Any) -> tuple[np.ndarray, Any]:
         cold_I = np.zeros(part.n_items)
         items = part.events.select("item_id").unique().collect().to_series().to_numpy()
         cold_I[items] = 1
-        truth = truth.multiply(cold_I[None, :]).tocsr()
+        truth = csr_array(truth.multiply(cold_I[None, :]))
         truth.eliminate_zeros()
         some = np.flatnonzero(np.diff(truth.indptr))
         keep, truth = keep[some], truth[some]

@@ -9,9 +9,10 @@ from typing import Any
 
 import polars as pl
 
-from muma.config import Spec, build
+from muma.config import Spec, build, parse
 from muma.errors import ConfigError
-from muma.events.event import Source
+from muma.events.event import EVENT_COLUMNS, Source
+from muma.events.sources.files import TableConfig, column_names, expand
 from muma.events.validate import validate
 from muma.progress import task
 
@@ -71,14 +72,23 @@ def validate_files(
             )
         settings = dict(source.params["events"])
     settings["files"] = list(files)
-    if columns:
-        settings["columns"] = {**settings.get("columns", {}), **columns}
+    settings["columns"] = {**settings.get("columns", {}), **(columns or {})}
     if constants:
         settings["constants"] = {**settings.get("constants", {}), **constants}
     if time_unit:
         settings["time_unit"] = time_unit
+    if source is None:
+        settings["columns"] = {**_own_names(settings), **settings["columns"]}
     reader: Source = build({"use": FILES, "events": settings}, where="events.source")
     return _run(reader)
+
+
+def _own_names(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Declared columns that the first file has under their own names, unless filled otherwise."""
+    first = expand(settings["files"])[0]
+    names = column_names(first, parse(TableConfig, settings, where="events.source.events"))
+    constants = settings.get("constants", {})
+    return {name: name for name in names if name in EVENT_COLUMNS and name not in constants}
 
 
 def _run(source: Source) -> Validation:

@@ -24,6 +24,11 @@ DELIMITERS = (",", ";", "\t", "|")
 BLOCK = 8 * MIB
 
 
+def csv_columns(path: Path, *, delimiter: str | None = None) -> list[str]:
+    """Names of a file's columns; none of an empty file."""
+    return _header(path, delimiter or _delimiter(path))
+
+
 def read_csv(
     path: Path, columns: Sequence[str], *, delimiter: str | None = None
 ) -> Iterator[Piece]:
@@ -34,8 +39,7 @@ def read_csv(
         columns: wanted columns.
         delimiter: one character; None takes a tab for `.tsv` and `.dat` files, a comma otherwise.
     """
-    names = path.name.removesuffix(".gz").removesuffix(".zst")
-    delimiter = delimiter or ("\t" if names.endswith((".tsv", ".dat")) else ",")
+    delimiter = delimiter or _delimiter(path)
     header = _header(path, delimiter)
     if not header:
         return
@@ -128,6 +132,11 @@ def _undamaged(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[Unreadable]]:
 
 def _shown(text: str) -> str:
     return text.replace(MARK, "\N{REPLACEMENT CHARACTER}")
+
+
+def _delimiter(path: Path) -> str:
+    name = path.name.removesuffix(".gz").removesuffix(".zst")
+    return "\t" if name.endswith((".tsv", ".dat")) else ","
 
 
 def _header(path: Path, delimiter: str) -> list[str]:

@@ -48,7 +48,7 @@ def read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Piece]:
                 yield piece
     absent = [c for c in columns if c not in seen]
     if objects and len(absent) == len(columns):
-        raise lacking(path, absent, _keys(path))
+        raise lacking(path, absent, jsonl_columns(path))
 
 
 def _blocks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
@@ -136,7 +136,8 @@ def _text(value: object) -> str | None:
     return str(value)
 
 
-def _keys(path: Path) -> list[str]:
+def jsonl_columns(path: Path) -> list[str]:
+    """Keys of a file's first line, or a remark in brackets when that is no object."""
     with opened(path) as stream:
         try:
             first = json.loads(stream.readline(MAX_RECORD).removeprefix(BOM))

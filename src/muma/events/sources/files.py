@@ -27,8 +27,8 @@ from pydantic import Field, field_validator
 from muma.config import Config
 from muma.errors import ConfigError, SourceError
 from muma.events.event import TABLES, Batch, Position, TableName, Unreadable
-from muma.events.formats.csv import read_csv
-from muma.events.formats.jsonl import read_jsonl
+from muma.events.formats.csv import csv_columns, read_csv
+from muma.events.formats.jsonl import jsonl_columns, read_jsonl
 from muma.events.formats.parquet import parquet_columns, read_parquet
 from muma.events.formats.piece import Piece
 from muma.events.sources.times import TIME_COLUMNS, TimeUnit, to_microseconds
@@ -160,6 +160,14 @@ def expand(patterns: list[str]) -> list[Path]:
     return list(found)
 
 
+def column_names(path: Path, settings: TableConfig) -> list[str]:
+    """Names of a file's columns, as the file spells them."""
+    kind = settings.format or _format(path)
+    if kind == "csv":
+        return csv_columns(path, delimiter=settings.delimiter)
+    return jsonl_columns(path) if kind == "jsonl" else parquet_columns(path)
+
+
 def _format(path: Path) -> FormatName | None:
     name = path.name.removesuffix(".gz").removesuffix(".zst")
     return ENDINGS.get(Path(name).suffix.lower())
@@ -202,10 +210,8 @@ def _check_names(table: TableName, settings: TableConfig) -> None:
 def _wanted(path: Path, table: TableName, settings: TableConfig) -> list[str]:
     if settings.columns:
         return list(dict.fromkeys(settings.columns.values()))
-    if (settings.format or _format(path)) == "parquet":
-        names = parquet_columns(path)
-        return [n for n in names if n in TABLES[table] or n.startswith(("ctx_", "attr_"))]
-    raise ConfigError(f"events.source.{table}: columns is empty; map them for text files")
+    names = column_names(path, settings)
+    return [n for n in names if n in TABLES[table] or n.startswith(("ctx_", "attr_"))]
 
 
 def _is_number(table: TableName, column: str) -> bool:
