@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from muma import artifact
 from muma.app.config import AppConfig
 from muma.app.ingestion import Ingested, prepare
 from muma.app.models import Chosen, Tuner, adopt
+from muma.app.results import ModelReport, Report
 from muma.app.truth import Task, context_of, task_of
 from muma.candidates.blend import Blend
 from muma.candidates.candidate import CandidateModel
@@ -27,7 +28,7 @@ from muma.errors import ConfigError
 from muma.evaluation.full_ranking import Evaluation, evaluate_lists
 from muma.evaluation.metric import Context, Metric, UserMetric
 from muma.evaluation.result import Result
-from muma.evaluation.significance import Comparison, compare
+from muma.evaluation.significance import compare
 from muma.events.event import EventLog
 from muma.events.normalise import Normalisers
 from muma.events.split import Split, Splitter, View, spans
@@ -36,58 +37,6 @@ from muma.rng import derive
 
 KIND, VERSION = "run", 1
 LIBRARIES = ("muma", "numpy", "scipy", "polars", "pyarrow", "implicit")
-
-
-@dataclass(frozen=True)
-class ModelReport:
-    """One model's test results.
-
-    Attributes:
-        parameters: the chosen parameters that the recipe tunes.
-        validation: primary metric on validation.
-        tried: every tuned setting with its value.
-        views: view -> metric -> result.
-        comparison: against the baseline on the primary metric, all users; None for the baseline.
-        seconds: wall time of tuning, fitting and testing.
-    """
-
-    parameters: Mapping[str, Any]
-    validation: float
-    tried: tuple[tuple[dict[str, Any], float], ...]
-    views: Mapping[str, Mapping[str, Result]]
-    comparison: Comparison | None
-    seconds: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What `evaluate` found, ready to be shown or written.
-
-    Attributes:
-        name: the recipe's name.
-        ingest: the ingestion report.
-        parts: events, first and last time (UTC microseconds) of train, validation and test.
-        users: view -> measured users.
-        masked: relevant test pairs dropped as seen before.
-        primary: name of the primary metric.
-        baseline: name of the baseline.
-        served: the model that `recommend` uses.
-        models: the results by model.
-    """
-
-    name: str
-    ingest: Mapping[str, Any]
-    parts: Mapping[str, tuple[int, int | None, int | None]]
-    users: Mapping[str, int]
-    masked: int
-    primary: str
-    baseline: str
-    served: str
-    models: Mapping[str, ModelReport]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data; NaN becomes None."""
-        return _plain(asdict(self))
 
 
 @dataclass
@@ -358,15 +307,3 @@ def _keep(stage: _Stage, fitted: Mapping[str, CandidateModel], report: Report) -
         folder = config.folder / "models" / name
         with artifact.write(folder, kind="candidates", version=1) as writer:
             model.save(writer)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict | Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    if isinstance(value, np.integer | np.bool_):
-        return value.item()
-    return value

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from muma.app.config import AppConfig, read_recipe
-from muma.app.evaluation import Report, evaluate_recipe
+from muma.app.evaluation import evaluate_recipe
+from muma.app.results import Report
 from muma.cli.show import show_ingest, show_report
 from muma.cli.terminal import (
     Json,

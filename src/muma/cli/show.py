@@ -9,8 +9,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from muma.app.evaluation import Report
 from muma.app.recommendation import Answer, label
+from muma.app.results import Report
 from muma.app.validation import Validation
 from muma.cli.terminal import escaped, out
 from muma.evaluation.result import Result

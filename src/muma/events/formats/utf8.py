@@ -38,9 +38,12 @@ class SafeStream(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes of valid UTF-8."""
-        if not self._ready and not self._stopped:
-            self._ready = self._next(size)
+        """`size` bytes of valid UTF-8, fewer only at the end."""
+        while not self._stopped and (size < 0 or len(self._ready) < size):
+            fresh = self._next(size)
+            self._ready += fresh
+            if not fresh:
+                break
         if self._stopped or not self._ready:
             self._ended = True
             return b""

@@ -1,0 +1,30 @@
+"""Draw the README's pictures: run the demo, keep what it prints as SVG and its chart as PNG.
+
+python docs/draw.py
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from muma.cli import demo, evaluate, show, terminal
+
+IMAGES = Path(__file__).parent / "img"
+
+
+def main() -> None:
+    """Run the demo on a recording console."""
+    console = Console(record=True, width=118, highlight=False)
+    for module in (demo, evaluate, show, terminal):
+        module.out = console
+    demo.demo(user=demo.WARM, set_=None, json=False)
+    IMAGES.mkdir(exist_ok=True)
+    console.save_svg(str(IMAGES / "demo.svg"), title="make demo")
+    shutil.copy(Path("runs/demo/comparison.png"), IMAGES / "comparison.png")
+
+
+if __name__ == "__main__":
+    main()
