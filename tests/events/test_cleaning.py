@@ -23,8 +23,8 @@ from muma.events.cleaning.loops import Loops, LoopsConfig
 from muma.events.cleaning.mad import MadConfig, MadOutliers
 from muma.events.cleaning.stuck import Stuck, StuckConfig
 from muma.events.event import Batch, Position
-from muma.events.log_folder import open_log, quarantine
 from muma.events.ingest import ingest
+from muma.events.log_folder import open_log, quarantine
 from muma.events.runs import MINUTE
 from muma.events.validate import validate
 from muma.rng import derive
@@ -118,9 +118,9 @@ def test_typed_values_convert_or_are_refused():
 
 def test_columns_that_are_absent_or_unknown():
     frame = pl.DataFrame({"user_id": [1], "row": [1]})
-    with pytest.raises(SchemaError, match="f.csv: .*lacks.*item_id, domain, kind, timestamp"):
+    with pytest.raises(SchemaError, match=r"f.csv: .*lacks.*item_id, domain, kind, timestamp"):
         validate(Batch("events", frame, "f.csv", Position(0, 1)))
-    with pytest.raises(SchemaError, match="undeclared column.*mood.*attr_<name>"):
+    with pytest.raises(SchemaError, match=r"undeclared column.*mood.*attr_<name>"):
         validate(Batch("users", frame.with_columns(mood=1), "f", Position(0, 1)))
 
 
@@ -339,10 +339,13 @@ def dirty_csv(path, *, tail=False, n=600):
     start = T0 // 1_000_000
     for k in range(n):
         late = tail and k >= 0.7 * n
-        dwell = 1_900_000 if late else int(np.exp(rng.normal(8, 0.3)))
+        usual = int(np.exp(rng.normal(8, 0.3)))
+        dwell = 1_900_000 if late else usual
         lines.append(f"u{k % 50},i{k % 40},{start + 60 * k},{dwell}")
     lines += [lines[1]] * 3
-    lines += [f"bot,i{k},{start + 60 * (k // 200)},{2000 + k}" for k in range(800)]
+    lines += [
+        f"bot,i{k},{start + 60 * (k // 200)},{int(np.exp(rng.normal(8, 0.3)))}" for k in range(800)
+    ]
     lines += [f"stuck,i1,{start + k},2500" for k in range(25)]
     lines += [f"u1,i1,{start + 7 + k},80000000" for k in range(2)]
     path.write_text("\n".join(lines) + "\n")

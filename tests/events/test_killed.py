@@ -180,7 +180,7 @@ def test_no_space_left(log_at, tree, files_source, tmp_path, good_csv, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ingest_module.Vocabulary, "save", full)
-    with pytest.raises(ArtifactError, match="No space left on device.*is unchanged"):
+    with pytest.raises(ArtifactError, match=r"No space left on device.*is unchanged"):
         ingest(files_source(tmp_path / "next.csv"), output)
     assert tree(output) == before
     with pytest.raises(ArtifactError, match="No space left"):

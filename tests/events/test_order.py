@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from muma.errors import SchemaError, UnknownIdError
 from muma.events.ingest import ingest
-from muma.events.log_folder import open_log
+from muma.events.log_folder import open_log, quarantine
 from muma.events.runs import MINUTE, Runs
 from muma.events.vocabulary import DIRECT_LIMIT, Vocabulary
 from muma.rng import derive
@@ -22,7 +24,7 @@ def buckets(folder, times, cuts, rows_in_memory, rows_per_bucket):
     runs = Runs(folder, rows_in_memory=rows_in_memory, rows_per_bucket=rows_per_bucket)
     frame = pl.DataFrame({"timestamp": times, "at": range(len(times))})
     edges = [0, *sorted(cuts), len(times)]
-    for number, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (a, b) in enumerate(pairwise(edges)):
         part = frame[a:b]
         runs.append(part.with_columns(own=pl.col("at") * 2) if number % 2 else part)
     early = runs.column_before(["at"], 0.5)["at"].to_list()
@@ -60,13 +62,14 @@ def test_runs_without_rows(tmp_path):
     assert list(runs.buckets()) == []
 
 
-def test_runs_refuse_types_that_do_not_go_together(tmp_path):
-    runs = Runs(tmp_path / "none")
+@pytest.mark.parametrize("held", [0, 2, 99])
+def test_runs_widen_types_and_refuse_what_does_not_go_together(held, tmp_path):
+    runs = Runs(tmp_path / "spill", rows_in_memory=held)
     for own in ([1], [None], [2.5], ["x"]):
         runs.append(pl.DataFrame({"timestamp": [1], "own": own}))
     with pytest.raises(SchemaError, match=r"'own' is String in some files and List\(Int64\)"):
         runs.append(pl.DataFrame({"timestamp": [1], "own": [[1]]}))
-    assert next(runs.buckets())["own"].to_list() == ["1.0", None, "2.5", "x"]
+    assert next(runs.buckets())["own"].to_list() == ["1", None, "2.5", "x"]
 
 
 @pytest.mark.parametrize("held", [1, 300, 16_000_000])
@@ -89,6 +92,15 @@ def test_ingest_does_not_depend_on_the_memory_it_has(held, tmp_path, files_sourc
     assert log.fingerprint == other.fingerprint
     assert log.events.collect().equals(other.events.collect())
     assert log.events.collect()["timestamp"].is_sorted()
+
+
+def test_names_with_glob_characters(tmp_path, files_source, good_csv):
+    (tmp_path / "in[1]*.csv").write_bytes(good_csv(4))
+    (tmp_path / "in1.csv").write_bytes(good_csv(9))
+    output = tmp_path / "log[1]*"
+    ingest(files_source(tmp_path / "in[1]*.csv"), output, rows_in_memory=1)
+    assert open_log(output, verify=True).events.collect().height == 4
+    assert quarantine(output).collect().is_empty()
 
 
 # -- vocabulary ---------------------------------------------------------------------------------
@@ -146,5 +158,5 @@ def test_unknown_ids(asked):
 
 @pytest.mark.parametrize("index", [[3], [-1], [0, 2**32]])
 def test_unknown_indices(index):
-    with pytest.raises(UnknownIdError, match="no id has the index .*there are 3 ids"):
+    with pytest.raises(UnknownIdError, match=r"no id has the index .*there are 3 ids"):
         Vocabulary(pl.Series([1, 2, 5])).decode(index)

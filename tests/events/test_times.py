@@ -104,5 +104,5 @@ def test_typed_times():
 
 @pytest.mark.parametrize("values", [[1], ["2024-01-01"], [1.5]])
 def test_a_unit_is_never_guessed(values):
-    with pytest.raises(ConfigError, match="column 't' holds .*: set time_unit to 's', 'ms'"):
+    with pytest.raises(ConfigError, match=r"column 't' holds .*: set time_unit to 's', 'ms'"):
         convert(values, None)

@@ -187,6 +187,8 @@ class Normalisers:
     def transform(self, events: pl.DataFrame) -> pl.DataFrame:
         """Replace each fitted column by its normalised values; null stays null."""
         for column, normaliser in self.by_column.items():
+            if column not in events.columns:
+                raise DataError(f"normalise.{column}: the events have no such column")
             raw = events.get_column(column).cast(pl.Float64)
             values = normaliser.transform(raw.fill_null(float("nan")).to_numpy())
             events = events.with_columns(pl.Series(column, values).fill_nan(None))

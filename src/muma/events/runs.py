@@ -98,15 +98,16 @@ class Runs:
         if not self._frames:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"run-{len(self._files):05d}.arrow"
-        stacked(self._frames).write_ipc(path)
-        self._files.append(path)
+        for alike in _alike(self._frames):
+            path = self._folder / f"run-{len(self._files):05d}.arrow"
+            pl.concat(alike, how="diagonal").write_ipc(path)
+            self._files.append(path)
         self._frames, self._held = [], 0
 
     def _all(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         wanted = [c for c in columns if c in self.types]
         for path in self._files:
-            lazy = pl.scan_ipc(path)
+            lazy = pl.scan_ipc(path, glob=False)
             yield lazy.select([c for c in wanted if c in lazy.collect_schema()]).collect()
         for frame in self._frames:
             yield frame.select([c for c in wanted if c in frame.columns])
@@ -121,7 +122,7 @@ class Runs:
     def _from_disk(self, borders: np.ndarray) -> Iterator[pl.DataFrame]:
         pieces: list[list[Path]] = [[] for _ in range(len(borders) + 1)]
         for number, path in enumerate(self._files):
-            run = pl.read_ipc(path)
+            run = pl.scan_ipc(path, glob=False).collect()
             bucket = np.searchsorted(borders, run.get_column("timestamp").to_numpy(), side="right")
             run = run.with_columns(pl.Series("bucket", bucket.astype(np.int32)))
             for (at,), part in run.group_by(["bucket"], maintain_order=True):
@@ -131,7 +132,7 @@ class Runs:
             del run
             path.unlink()
         for files in pieces:
-            frames = [pl.read_ipc(piece) for piece in files]
+            frames = [pl.scan_ipc(piece, glob=False).collect() for piece in files]
             for piece in files:
                 piece.unlink()
             yield self._joined(frames)
@@ -186,6 +187,19 @@ def stacked(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     for frame in frames:
         types = common_types(types, frame.schema)
     return pl.concat([conformed(frame, types) for frame in frames])
+
+
+def _alike(frames: Sequence[pl.DataFrame]) -> Iterator[list[pl.DataFrame]]:
+    """Cut a sequence of frames where the type of a column changes."""
+    group: list[pl.DataFrame] = []
+    types: dict[str, pl.DataType] = {}
+    for frame in frames:
+        if any(types.get(name, kind) != kind for name, kind in frame.schema.items()):
+            yield group
+            group, types = [], {}
+        group.append(frame)
+        types |= frame.schema
+    yield group
 
 
 def _by_minute(frame: pl.DataFrame) -> pl.DataFrame:

@@ -104,7 +104,7 @@ class Vocabulary:
     @classmethod
     def load(cls, path: Path) -> Vocabulary:
         """Read what `save` wrote."""
-        return cls(pl.read_parquet(path).get_column("id"))
+        return cls(pl.read_parquet(path, glob=False).get_column("id"))
 
     def _align(self, raw: pl.Series) -> pl.Series:
         if not raw.dtype.is_integer():

@@ -67,7 +67,7 @@ def read_csv(
                     null_values=[""],
                 ),
             )
-            yield from _pieces(path, reader, invalid, safe)
+            yield from _pieces(reader, invalid, safe)
         except pa.ArrowKeyError:
             raise lacking(path, columns, header) from None
         except pa.ArrowInvalid as error:
@@ -81,7 +81,7 @@ def read_csv(
 
 
 def _pieces(
-    path: Path, reader: csv.CSVStreamingReader, invalid: deque[csv.InvalidRow], safe: SafeStream
+    reader: csv.CSVStreamingReader, invalid: deque[csv.InvalidRow], safe: SafeStream
 ) -> Iterator[Piece]:
     row = 0  # records delivered or refused
     while True:
