@@ -60,7 +60,7 @@ CELLS = {  # column -> values with the rule that refuses them (None: none does)
 ROW = st.tuples(*(st.sampled_from([v[0]] * 6 + v) for v in CELLS.values()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=30))
 def test_validation_keeps_or_says_why(table):
     data = {

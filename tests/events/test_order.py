@@ -116,7 +116,7 @@ def series(values):
     return pl.Series(values, dtype=pl.Int64 if all(isinstance(v, int) for v in values) else None)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(BATCHES)
 def test_vocabulary_against_a_dict(tmp_path_factory, batches):
     ours, theirs, text = Vocabulary(), {}, False

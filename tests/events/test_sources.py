@@ -327,6 +327,16 @@ def test_lastfm(data_home, tmp_path):
     assert plays["timestamp"].unique().to_list() == [when["t"].dt.timestamp("us").max()]
 
 
+def test_data_fingerprint(tmp_path):
+    (tmp_path / "a").write_bytes(b"1")
+    first = adapter.data_fingerprint([str(tmp_path / "a")])
+    assert adapter.data_fingerprint([str(tmp_path / "a")]) == first
+    (tmp_path / "a").write_bytes(b"2")
+    assert adapter.data_fingerprint([str(tmp_path / "a")]) != first
+    with pytest.raises(SourceError, match="nowhere: cannot be read"):
+        adapter.data_fingerprint([str(tmp_path / "nowhere")])
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import Field
 
-from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.candidates.factors import dot, factorise, for_users
+from muma.candidates.base import ModelConfig
+from muma.candidates.factors import FactorModel, factorise
 from muma.candidates.interactions import Interactions
 
 
@@ -42,7 +42,7 @@ class ALSConfig(ModelConfig):
     seed: int = Field(default=1, ge=0)
 
 
-class ALS(CatalogueModel):
+class ALS(FactorModel):
     """Weighted matrix factorisation.
 
     Example:
@@ -69,10 +69,3 @@ class ALS(CatalogueModel):
             num_threads=self.config.threads,
             random_state=self.config.seed,
         )
-
-    def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
-        self._user_UD = for_users(learned["user_UD"], history.n_users)
-        self._item_FD = learned["item_FD"]
-
-    def _score(self, user_B: np.ndarray) -> np.ndarray:
-        return dot(self._user_UD[user_B], self._item_FD)

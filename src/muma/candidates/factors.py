@@ -5,13 +5,26 @@ Shape: B users, U users of the vocabulary, F fitted items, D factors.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from muma.candidates.base import CatalogueModel
 from muma.candidates.interactions import Interactions
 from muma.optional import require
+
+
+class FactorModel(CatalogueModel):
+    """A model that learns `user_UD` and `item_FD` and scores by their product."""
+
+    def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
+        self._user_UD = for_users(learned["user_UD"], history.n_users)
+        self._item_FD = learned["item_FD"]
+
+    def _score(self, user_B: np.ndarray) -> np.ndarray:
+        return dot(self._user_UD[user_B], self._item_FD)
 
 
 def factorise(

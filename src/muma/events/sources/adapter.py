@@ -89,16 +89,26 @@ def data_fingerprint(paths: list[str]) -> str:
 
     Args:
         paths: files that exist.
+
+    Raises:
+        SourceError: one cannot be read.
     """
     digest = hashlib.sha256()
     for path in paths:
-        size = Path(path).stat().st_size
-        digest.update(f"{Path(path).name} {size}\n".encode())
-        with Path(path).open("rb") as stream:
-            if size <= 64 << 20:
-                digest.update(stream.read())
-                continue
-            for at in range(0, size, size // 64):
-                stream.seek(at)
-                digest.update(stream.read(1 << 16))
+        try:
+            _digest_file(digest, Path(path))
+        except OSError as error:
+            raise SourceError(f"cannot be read ({error.strerror})", file=path) from None
     return digest.hexdigest()
+
+
+def _digest_file(digest: hashlib._Hash, path: Path) -> None:
+    size = path.stat().st_size
+    digest.update(f"{path.name} {size}\n".encode())
+    with path.open("rb") as stream:
+        if size <= 64 << 20:
+            digest.update(stream.read())
+            return
+        for at in range(0, size, size // 64):
+            stream.seek(at)
+            digest.update(stream.read(1 << 16))

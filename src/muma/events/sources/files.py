@@ -156,6 +156,9 @@ def expand(patterns: list[str]) -> list[Path]:
                 f"(of a folder, files ending in {', '.join(ENDINGS)} are read)",
                 file=pattern,
             )
+        for match in matches:
+            if not match.is_file():  # opening a pipe would wait for ever
+                raise SourceError("is not a regular file", file=str(match))
         found.update(dict.fromkeys(matches))
     return list(found)
 
