@@ -169,7 +169,7 @@ def test_stuck(frame_of, rows, most):
     assert removed(Stuck(StuckConfig(max_repeats=most)), frame_of(rows)) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(LOG, st.integers(0, 3), st.integers(0, 3), st.integers(1, 3), st.sampled_from([1, 2, 99]))
 def test_bots_with_strikes_across_buckets(frame_of, rows, most, shown, strikes, minutes_per_bucket):
     """A reference that walks minute by minute; buckets hold whole minutes."""

@@ -64,8 +64,13 @@ def test_both_ways_through_json_agree(objects, ascii_only):
     fast, slow = _fast(block, schema, 4, len(objects)), _slow(block, schema, 4)
     assert not slow.unreadable
     assert slow.frame["row"].to_list() == list(range(5, 5 + len(objects)))
-    if fast is not None:
-        assert fast.frame.equals(slow.frame)
+    for column in "ab" if fast is not None else "":
+        pairs = zip(fast.frame[column], slow.frame[column], objects, strict=True)
+        for a, b, sent in pairs:
+            value = sent.get(column)
+            fraction = isinstance(value, float) and not value.is_integer()
+            # of two shortest spellings of one fraction either may be chosen
+            assert float(a) == float(b) == value if fraction else a == b
     for column in "ab":
         for got, sent in zip(slow.frame[column], objects, strict=True):
             value = sent.get(column)

@@ -58,9 +58,9 @@ KILLS = [
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory):
-    """A source of 250,000 events out of order, and how long its ingest takes."""
+    """A source of 120,000 events out of order, and how long its ingest takes."""
     folder = tmp_path_factory.mktemp("crowd")
-    n = 250_000
+    n = 120_000
     at = pl.int_range(n, eager=True)
     frame = pl.DataFrame(
         {
@@ -102,7 +102,7 @@ def test_killed_at_a_random_moment(number, crowd, log_at, tree, tmp_path, files_
     process.wait(10)
     left = open_log(output, verify=True)
     if left.fingerprint != before:  # the kill came after the commit
-        assert left.events.select(pl.len()).collect().item() == 250_000
+        assert left.events.select(pl.len()).collect().item() == 120_000
     (tmp_path / "next.csv").write_bytes(good_csv(7))
     ingest(files_source(tmp_path / "next.csv"), output)
     assert open_log(output, verify=True).events.collect().height == 7
@@ -159,7 +159,7 @@ def test_a_second_writer_is_turned_away(log_at, tmp_path, files_source, good_csv
     assert open_log(output, verify=True).events.collect().height == 7
 
 
-@pytest.mark.parametrize("largest", [20_000, 800_000])  # while spilling; while writing the parts
+@pytest.mark.parametrize("largest", [20_000, 500_000])  # while spilling; while writing the parts
 def test_full_disk(largest, crowd, log_at, tree):
     output = log_at()
     before = tree(output)

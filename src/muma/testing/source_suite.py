@@ -17,7 +17,7 @@ from muma.events.event import TABLES, Batch, Source
 from muma.events.schema import REQUIRED
 from muma.events.validate import validate
 
-MOST_RESUMES = 12  # positions tried; all of them when the source has no more
+MOST_RESUMES = 6  # positions tried; all of them when the source has no more
 
 
 class SourceSuite:
