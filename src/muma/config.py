@@ -77,8 +77,8 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str,
         data = _expanded(tomllib.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"recipe {file} does not exist; see recipes/ for examples") from None
-    except IsADirectoryError:
-        raise ConfigError(f"recipe {file} is a folder; name the .toml file in it") from None
+    except OSError as error:
+        raise ConfigError(f"recipe {file} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {file} is not valid TOML: {error}") from None
     for override in overrides:
@@ -114,7 +114,7 @@ def locate(use: str) -> type[Any]:
         'Config'
     """
     module_name, _, name = use.rpartition(".")
-    if not module_name:
+    if not module_name or not all(part.isidentifier() for part in use.split(".")):
         raise ConfigError(
             f"use = {use!r} is not an import path; write it as 'package.module.Class'"
         )

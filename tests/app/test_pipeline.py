@@ -69,6 +69,25 @@ def test_ingestion_is_reused_until_data_or_cleaning_change(small_recipe, tmp_pat
     assert not prepare(changed.events, folder).reused
 
 
+def test_ids_keep_their_indices_when_a_log_grows(small_recipe, tmp_path):
+    from muma.app.ingestion import prepare
+
+    config = read_recipe(small_recipe)
+    first = prepare(config.events, tmp_path / "first").log
+    log = tmp_path / "log.csv"
+    lines = log.read_text().splitlines()
+    earliest = "zoe,a99,1600000000,click"  # would come first in a vocabulary of its own
+    log.write_text("\n".join([lines[0], earliest, *lines[1:]]) + "\n")
+    grown = prepare(config.events, tmp_path / "grown", ids_from=tmp_path / "first")
+    fresh = prepare(config.events, tmp_path / "fresh").log
+    assert grown.log.user_ids.ids[: first.n_users].equals(first.user_ids.ids)
+    assert grown.log.item_ids.ids[: first.n_items].equals(first.item_ids.ids)
+    assert grown.log.user_ids.decode([first.n_users]) == ["zoe"]
+    assert fresh.user_ids.decode([0]) == ["zoe"]
+    assert prepare(config.events, tmp_path / "grown", ids_from=tmp_path / "first").reused
+    assert not prepare(config.events, tmp_path / "grown").reused
+
+
 def test_no_model_sees_the_test_window(small_recipe):
     """Fitting on a log whose test events are replaced by others changes no recommendation."""
     config = read_recipe(small_recipe)

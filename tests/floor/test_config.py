@@ -151,3 +151,16 @@ def test_config_type():
     assert config_type(Part) is Inner
     with pytest.raises(ConfigError, match=r"Bare cannot be used in a recipe.*'config'"):
         config_type(Bare)
+
+
+@pytest.mark.parametrize("use", ["..B", "a..B", "1a.B", "muma.config."])
+def test_a_malformed_import_path_is_a_config_error(use):
+    with pytest.raises(ConfigError):
+        locate(use)
+
+
+def test_a_recipe_that_cannot_be_read_is_a_config_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "r.toml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read"):
+            load_recipe(path)

@@ -28,7 +28,12 @@ class Ingested:
 
 
 def prepare(
-    section: EventsSection, folder: str | Path, *, now_us: int | None = None, again: bool = False
+    section: EventsSection,
+    folder: str | Path,
+    *,
+    now_us: int | None = None,
+    again: bool = False,
+    ids_from: str | Path | None = None,
 ) -> Ingested:
     """Ingest what the recipe names, unless `folder` holds just that already.
 
@@ -37,12 +42,15 @@ def prepare(
         folder: where the log lives.
         now_us: the clock, UTC microseconds; events later than it are impossible.
         again: ingest even when the folder holds the same log.
+        ids_from: an earlier log whose users and items keep their indices.
     """
+    earlier = None if ids_from is None else open_log(ids_from)
     source: Source = build(section.source, where="events.source")
     wanted = {
         "source": section.source.model_dump(),
         "cleaning": section.cleaning.model_dump(),
         "data": data_fingerprint(source.files()),
+        "ids_from": None if earlier is None else earlier.fingerprint,
         "muma": __version__,
     }
     reused = not again and _holds(folder, wanted)
@@ -53,6 +61,7 @@ def prepare(
             cleaning=Cleaning(section.cleaning, now_us=now_us),
             fail_above=section.fail_above,
             config=wanted,
+            ids=None if earlier is None else (earlier.user_ids, earlier.item_ids),
         )
     stored = artifact.read(folder, kind=KIND, version=VERSION, verify=False)
     return Ingested(open_log(folder), dict(stored.meta), Path(folder), reused)

@@ -18,6 +18,10 @@ def ingest(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Folder of the log; default RUN/log.")
     ] = None,
+    ids_from: Annotated[
+        str | None,
+        typer.Option(metavar="LOG", help="Keep the indices of an earlier log's users and items."),
+    ] = None,
     again: Annotated[bool, typer.Option(help="Ingest even if nothing changed.")] = False,
     set_: Set = None,
     json: Json = False,
@@ -31,7 +35,7 @@ def ingest(
     config = read_recipe(recipe, overrides=set_ or ())
     folder = output or str(config.folder / "log")
     with progress_bars(quiet=json):
-        done = prepare(config.events, folder, now_us=now_us(), again=again)
+        done = prepare(config.events, folder, now_us=now_us(), again=again, ids_from=ids_from)
     if json:
         print_json({"folder": folder, "reused": done.reused, **done.report})
         return

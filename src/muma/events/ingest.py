@@ -77,6 +77,7 @@ def ingest(
     cleaning: Cleaning | None = None,
     fail_above: float = 0.5,
     config: Mapping[str, Any] | None = None,
+    ids: tuple[Vocabulary, Vocabulary] | None = None,
     rows_in_memory: int = 16_000_000,
 ) -> IngestReport:
     """Read everything a source has into the event log at `output`.
@@ -87,6 +88,8 @@ def ingest(
         cleaning: the rules; None cleans with the defaults and no clock.
         fail_above: largest share of a table's rows that validation may refuse.
         config: what to keep in the manifest as the log's configuration.
+        ids: user and item vocabularies of an earlier log; its ids keep their indices, so that what
+            was fitted on it stays valid.
         rows_in_memory: rows held in memory before spilling to disk beside `output`.
 
     Raises:
@@ -96,7 +99,7 @@ def ingest(
     """
     cleaning = cleaning or Cleaning()
     with artifact.write(output, kind=KIND, version=VERSION, config=config) as writer:
-        work = _Work(writer, rows_in_memory)
+        work = _Work(writer, rows_in_memory, ids)
         try:
             with task("reading and checking") as bar:
                 for batch in source.batches():
@@ -126,13 +129,19 @@ def ingest(
 class _Work:
     """The state of one ingestion."""
 
-    def __init__(self, writer: artifact.Writer, rows_in_memory: int) -> None:
+    def __init__(
+        self,
+        writer: artifact.Writer,
+        rows_in_memory: int,
+        ids: tuple[Vocabulary, Vocabulary] | None,
+    ) -> None:
         self.writer = writer
         self.quarantine = Quarantine(writer.path("quarantine"))
         self.runs = Runs(
             writer.root.with_name(writer.root.name + "-spill"), rows_in_memory=rows_in_memory
         )
-        self.ids = {"users": Vocabulary(), "items": Vocabulary()}
+        users, items = ids or (Vocabulary(), Vocabulary())
+        self.ids = {"users": Vocabulary(users.ids), "items": Vocabulary(items.ids)}
         self.read = dict.fromkeys(TABLES, 0)
         self.kept = dict.fromkeys(TABLES, 0)
         self.files: list[str] = []

@@ -85,7 +85,7 @@ def whole(pieces: Iterator[Piece]) -> tuple[pl.DataFrame, tuple[Unreadable, ...]
 
 
 def data_fingerprint(paths: list[str]) -> str:
-    """SHA-256 over the content of files; of a file above 64 MiB, its size and 64 samples.
+    """SHA-256 over the content of files; above 64 MiB: size, time of change and 64 samples.
 
     Args:
         paths: files that exist.
@@ -105,6 +105,8 @@ def data_fingerprint(paths: list[str]) -> str:
 def _digest_file(digest: hashlib._Hash, path: Path) -> None:
     size = path.stat().st_size
     digest.update(f"{path.name} {size}\n".encode())
+    if size > 64 << 20:
+        digest.update(f"{path.stat().st_mtime_ns}\n".encode())
     with path.open("rb") as stream:
         if size <= 64 << 20:
             digest.update(stream.read())
