@@ -78,7 +78,9 @@ def load_recipe(path: str | Path, *, overrides: Sequence[str] = ()) -> dict[str,
     except FileNotFoundError:
         raise ConfigError(f"recipe {file} does not exist; see recipes/ for examples") from None
     except OSError as error:
-        raise ConfigError(f"recipe {file} cannot be read: {error.strerror}") from None
+        raise ConfigError(
+            f"recipe {file} cannot be read ({error.strerror}); name a .toml file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {file} is not valid TOML: {error}") from None
     for override in overrides:

@@ -93,7 +93,7 @@ def test_recipes_that_cannot_be_read(tmp_path):
     for place, says in [
         ("b.toml", "not valid TOML"),
         ("no.toml", "does not exist"),
-        (".", "folder"),
+        (".", "Is a directory"),
     ]:
         with pytest.raises(ConfigError, match=says):
             load_recipe(tmp_path / place)
