@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,9 @@ def ingest(
                 for bucket in work.runs.buckets():
                     work.put(bucket, cleaning)
                     bar.advance(bucket.height)
+                work.drain()
         finally:
-            work.runs.close()
+            work.close()
         if not work.kept["events"]:
             shown = "\n".join(f"  {text}" for text in work.quarantine.examples.values())
             raise DataError(
@@ -147,6 +149,8 @@ class _Work:
         self.files: list[str] = []
         self.tables: dict[TableName, list[pl.DataFrame]] = {}
         self.parts = 0
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
         self.first: int | None = None
         self.last: int | None = None
 
@@ -200,8 +204,22 @@ class _Work:
         self.first = times[0] if self.first is None else self.first
         self.last = times[-1]
         path = self.writer.path(f"events/part-{self.parts:05d}.parquet")
-        frame.drop("file", "row").write_parquet(path, compression="zstd", compression_level=1)
         self.parts += 1
+        self.drain()
+        self._writing = self._pool.submit(
+            frame.drop("file", "row").write_parquet, path, compression="zstd", compression_level=1
+        )
+
+    def drain(self) -> None:
+        """Wait for the part that is being written while the next bucket is cleaned."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def close(self) -> None:
+        """Stop writing and remove what was spilled."""
+        self._pool.shutdown(cancel_futures=True)
+        self.runs.close()
 
     def finish(self) -> None:
         """Write the other tables, the vocabularies and the quarantine."""

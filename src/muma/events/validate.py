@@ -109,6 +109,11 @@ def _converted(
     frame: pl.DataFrame, column: str, kind: pl.DataType | type[pl.DataType]
 ) -> pl.Series:
     """A column in its declared type, null where a value does not convert."""
+    raw = frame.get_column(column)
+    if raw.dtype == pl.String and kind in (pl.Int32, pl.Int64):
+        whole = raw.str.strip_chars().cast(kind, strict=False)
+        if whole.null_count() == raw.null_count():
+            return whole
     try:
         return frame.select(_cast(frame.schema[column], pl.col(column), kind)).to_series()
     except pl.exceptions.PolarsError:  # no value of this type converts

@@ -15,6 +15,7 @@ import polars as pl
 from muma.events.cleaning.rule import Removal, Verdict
 
 FEWEST = 30  # below this many values, no bounds are learned
+MOST = 2_000_000  # above this many values, an even sample of them is enough
 
 
 class DwellOutliers(ABC):
@@ -24,7 +25,7 @@ class DwellOutliers(ABC):
     fit_columns: Sequence[str] = ("kind", "dwell_ms")
 
     def __init__(self) -> None:
-        self.limits: dict[str, tuple[float, float]] = {}  # of log(1 + dwell), by kind
+        self.limits: dict[str, tuple[float, float]] = {}  # lowest and highest dwell in ms, by kind
 
     @abstractmethod
     def bounds(self, log_dwell: np.ndarray) -> tuple[float, float]:
@@ -36,24 +37,40 @@ class DwellOutliers(ABC):
         if "dwell_ms" not in early.columns:
             return
         known = early.filter(pl.col("dwell_ms").is_not_null())
+        known = known.gather_every(max(1, -(-known.height // MOST)))
         for (kind,), rows in known.group_by(["kind"]):
             values = np.log1p(rows.get_column("dwell_ms").to_numpy().astype(np.float64))
             if len(values) >= FEWEST:
-                self.limits[str(kind)] = self.bounds(values)
+                self.limits[str(kind)] = in_milliseconds(*self.bounds(values))
 
     def apply(self, bucket: pl.DataFrame) -> Verdict:
         """Judge one bucket."""
         if not self.limits or "dwell_ms" not in bucket.columns:
             return Verdict(bucket)
-        dwell = bucket.get_column("dwell_ms").cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        x = np.log1p(dwell)
+        dwell = bucket.get_column("dwell_ms")
+        least, most = dwell.min(), dwell.max()
         removals = []
         for kind, (low, high) in self.limits.items():
-            outside = (x < low) | (x > high)  # false for NaN
+            if least is None or (least >= low and most <= high):  # pyright: ignore[reportOperatorIssue]
+                continue
+            far = (pl.col("dwell_ms") < low) | (pl.col("dwell_ms") > high)
+            outside = bucket.select((far & (pl.col("kind") == kind)).fill_null(False)).to_series()
             if outside.any():
-                outside &= (bucket.get_column("kind") == kind).to_numpy()
-            if outside.any():
-                shown = f"{np.expm1(low):,.0f} to {np.expm1(high):,.0f} ms"
-                reason = f"outside the learned range of a {kind}, {shown}"
-                removals.append(Removal(outside, "dwell_ms", reason))
+                reason = f"outside the learned range of a {kind}, {low:,.0f} to {high:,.0f} ms"
+                removals.append(Removal(outside.to_numpy(), "dwell_ms", reason))
         return Verdict(bucket, tuple(removals))
+
+
+def in_milliseconds(low: float, high: float) -> tuple[float, float]:
+    """Lowest and highest whole dwell whose log(1 + dwell) lies in [low, high]; inf stays.
+
+    Example:
+        >>> in_milliseconds(float(np.log1p(3)), float(np.log1p(9)))
+        (3.0, 9.0)
+    """
+    least, most = np.ceil(np.expm1(low)) - 1, np.floor(np.expm1(high)) + 1
+    while np.isfinite(least) and np.log1p(max(least, 0)) < low:  # rounding may be one off
+        least += 1
+    while np.isfinite(most) and most >= 0 and np.log1p(most) > high:
+        most -= 1
+    return float(max(least, 0)), float(most)

@@ -39,8 +39,12 @@ class Stuck(Unfitted):
         if "time_inferred" in bucket.columns:
             trusted = ~bucket.get_column("time_inferred").fill_null(False).to_numpy()
             at = at[trusted[at]]
-        key = [c for c in bucket.columns if c not in FREE]
         minute = (pl.col("timestamp") // MINUTE).alias("minute")
+        few = ["user_id", "item_id", "kind", "minute"]
+        often = pl.len().over(few) > self.config.max_repeats
+        pairs = bucket.select("user_id", "item_id", "kind", minute)[at].select(often).to_series()
+        at = at[pairs.to_numpy()]  # the full comparison is dear, and seldom needed
+        key = [c for c in bucket.columns if c not in FREE]
         rows = bucket.select(*key, minute)[at]
         key = [*key, "minute"]
         many = rows.select(

@@ -86,6 +86,13 @@ def _placed(times: pl.Series, zone: str) -> pl.Series:
 def _numbers(times: pl.Series, unit: TimeUnit) -> pl.Series:
     if times.dtype == pl.String:
         times = times.str.strip_chars()
+    if unit != "ns" and (times.dtype.is_integer() or times.dtype == pl.String):
+        whole = times.cast(pl.Int64, strict=False)
+        low, high = whole.min(), whole.max()
+        limit = 2**62 // PER_UNIT[unit]
+        plain = whole.null_count() == times.null_count()
+        if plain and low is not None and -limit <= low and high <= limit:  # pyright: ignore[reportOperatorIssue]
+            return whole * PER_UNIT[unit]
     real = times.cast(pl.Float64, strict=False)
     if times.dtype.is_float() or times.dtype.is_decimal():
         whole = pl.Series("whole", [None] * len(times), dtype=pl.Int64)
