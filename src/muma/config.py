@@ -151,19 +151,33 @@ def config_type(component: type[Any]) -> type[Config]:
     )
 
 
-def build(spec: Spec | Mapping[str, Any], *, where: str = "config", **changes: Any) -> Any:
+def build(
+    spec: Spec | Mapping[str, Any],
+    *,
+    where: str = "config",
+    methods: Sequence[str] = (),
+    **changes: Any,
+) -> Any:
     """Build the component that `spec` names.
 
     Args:
         spec: `use` (import path of a class) and the keys of its config.
         where: place in the recipe, for messages.
+        methods: what the component must be able to do.
         changes: parameters that override the ones in `spec`.
+
+    Raises:
+        ConfigError: there is no such class, it lacks a method, or its config is wrong.
     """
     if not isinstance(spec, Spec):
         if not isinstance(spec.get("use"), str):
             raise ConfigError(f"{where}: 'use' is missing; name the component's import path")
         spec = Spec.model_validate(dict(spec))
     component = locate(spec.use)
+    if lacking := [name for name in methods if not callable(getattr(component, name, None))]:
+        raise ConfigError(
+            f"{where}: {spec.use} cannot stand here: it has no {' and no '.join(lacking)}"
+        )
     params = {**spec.params, **changes}
     return component(parse(config_type(component), params, where=where))
 

@@ -3,16 +3,22 @@
 import json
 
 import numpy as np
+import polars as pl
 import pytest
 
 from muma import artifact
 from muma.app.config import AppConfig, read_recipe
 from muma.app.evaluation import KIND, VERSION, evaluate_recipe
+from muma.app.ingestion import prepare
+from muma.app.models import Tuner
 from muma.app.recommendation import Recommender
 from muma.app.truth import tag_features, task_of
 from muma.candidates.interactions import Signal, interactions
-from muma.config import parse
+from muma.candidates.storage import artifact_within
+from muma.config import build, locate, parse
 from muma.errors import ArtifactError, ConfigError, DataError
+from muma.evaluation.full_ranking import evaluate_lists
+from muma.evaluation.metrics.ndcg import NDCG
 from muma.events.log_folder import open_log
 from muma.events.split import GlobalTime
 from muma.testing.logs import tiny_log
@@ -56,8 +62,6 @@ def test_the_run_folder_says_what_it_rests_on(small_recipe):
 
 
 def test_ingestion_is_reused_until_data_or_cleaning_change(small_recipe, tmp_path):
-    from muma.app.ingestion import prepare
-
     config = read_recipe(small_recipe)
     folder = config.folder / "log"
     assert not prepare(config.events, folder).reused
@@ -70,8 +74,6 @@ def test_ingestion_is_reused_until_data_or_cleaning_change(small_recipe, tmp_pat
 
 
 def test_ids_keep_their_indices_when_a_log_grows(small_recipe, tmp_path):
-    from muma.app.ingestion import prepare
-
     config = read_recipe(small_recipe)
     first = prepare(config.events, tmp_path / "first").log
     log = tmp_path / "log.csv"
@@ -88,18 +90,119 @@ def test_ids_keep_their_indices_when_a_log_grows(small_recipe, tmp_path):
     assert not prepare(config.events, tmp_path / "grown").reused
 
 
-def test_no_model_sees_the_test_window(small_recipe):
-    """Fitting on a log whose test events are replaced by others changes no recommendation."""
+def test_nothing_before_the_test_window_depends_on_it(small_recipe, tmp_path):
+    """Other clicks in the test window: same parameters, same validation, same lists before it."""
+    config = read_recipe(small_recipe, overrides=["candidates.keep='all'"])
+    first = evaluate_recipe(config)
+    cut = first.parts["test"][1]
+    lists = fitted_lists(config)
+    log = tmp_path / "log.csv"
+    header, *rows = log.read_text().splitlines()
+    cells = [row.split(",") for row in rows]
+    late = [c for c in cells if int(c[2]) * 1_000_000 >= cut]
+    assert len(late) > 50
+    for cell in late:
+        cell[1] = f"a{(int(cell[1][1:]) + 7) % 25}"
+    log.write_text("\n".join([header, *(",".join(c) for c in cells)]) + "\n")
+    second = evaluate_recipe(config)
+    for name, model in second.models.items():
+        assert model.tried == first.models[name].tried
+        assert model.validation == first.models[name].validation
+        assert dict(model.parameters) == dict(first.models[name].parameters)
+    assert first.models["markov"].views["all"] != second.models["markov"].views["all"]
+    for name, found in fitted_lists(config).items():
+        np.testing.assert_array_equal(found, lists[name])
+
+
+def fitted_lists(config):
+    """Each kept model's lists with the history before the test window."""
+    run = artifact.read(config.folder / "results", kind=KIND, version=VERSION)
+    log = GlobalTime().split(open_log(config.folder / "log")).before_test
+    users = np.arange(log.n_users)
+    return {
+        name: locate(use)
+        .load(artifact_within(run, f"models/{name}"), log)
+        .propose(users, 8)
+        .item_BN
+        for name, use in run.meta["models"].items()
+    }
+
+
+def test_a_blend_is_tuned_on_what_it_returns(small_recipe):
+    """Items that only validation knows must not help; the tuner's value is the blend's own."""
     config = read_recipe(small_recipe)
-    report = evaluate_recipe(config)
-    log = open_log(config.folder / "log")
+    log = prepare(config.events, config.folder / "log").log
     split = GlobalTime().split(log)
-    before = interactions(split.before_test)
-    assert before.timestamp_E.max() < split.test_start
-    assert interactions(split.test).timestamp_E.min() >= split.test_start
-    counted = sum(len(interactions(part)) for part in (split.train, split.validation))
-    assert counted == len(before)
-    assert report.parts["test"][1] >= split.test_start
+    late = split.train.events.collect().filter(pl.col("item_id") < 15).lazy()  # 10 items unseen
+    task = task_of(
+        split.train.with_events(late), split.validation, target=Signal(), taken=Signal(),
+        mask_seen=False,
+    )  # fmt: skip
+    tuner = Tuner(config, split.train.with_events(late), task, NDCG())
+    for name in config.candidates.models:
+        tuner.choose(name)
+    chosen = tuner.chosen["blend"]
+    again = build(chosen.spec).fit(split.train.with_events(late))
+    found = again.propose(task.user_B, 10, exclude=task.exclude)
+    value = evaluate_lists(found.item_BN, task.truth, metrics=[NDCG()]).per_user["ndcg@10"].mean()
+    assert value == pytest.approx(chosen.value, abs=1e-12)
+    assert found.item_BN.max() < 15
+
+
+def test_gains_of_the_target_are_used():
+    history = tiny_log({0: [0]}, n_items=5)
+    later = tiny_log({0: [1, 2]}, n_items=5)
+    target = Signal(kinds={"click": 3.0})
+    task = task_of(history, later, target=target, taken=Signal(), mask_seen=True)
+    assert task.truth.toarray().tolist() == [[0, 3, 3, 0, 0]]
+
+
+def test_a_log_that_changed_is_not_served_with_old_models(small_recipe, tmp_path):
+    config = read_recipe(small_recipe)
+    evaluate_recipe(config)
+    log = tmp_path / "log.csv"
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join([lines[0], "u0,a99,1600000000,click", *lines[1:]]) + "\n")
+    prepare(config.events, config.folder / "log")
+    with pytest.raises(ArtifactError, match="not the one its models were fitted on"):
+        Recommender(config)
+
+
+def test_a_stopped_evaluation_leaves_the_previous_run_whole(small_recipe, monkeypatch):
+    config = read_recipe(small_recipe)
+    evaluate_recipe(config)
+    before = Recommender(config).answer("u1").items
+    changed = read_recipe(small_recipe, overrides=["candidates.models.markov.alpha=1.0"])
+
+    def stopped(self, writer):
+        raise KeyboardInterrupt
+
+    for model in ("popularity.Popularity", "markov.Markov", "blend.Blend", "item_knn.ItemKNN"):
+        monkeypatch.setattr(f"muma.candidates.{model}.save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_recipe(changed)
+    assert Recommender(config).answer("u1").items == before
+    with pytest.raises(ArtifactError, match="another version"):
+        Recommender(changed)
+
+
+def test_mistakes_cost_no_fitting(small_recipe, monkeypatch):
+    """A wrong key in the last model, and a wrong column to normalise, show before any fit."""
+    monkeypatch.setattr("muma.candidates.base.CatalogueModel.fit", None)
+    for override in (
+        "candidates.models.knn.shrnk=1",
+        'events.normalise={nothing={use="muma.events.normalise.ZScore"}}',
+        "candidates.models.blend.tune={markov=['x']}",
+        'evaluation.metrics=["muma.evaluation.metrics.auc.AUC"]',
+        "evaluation.primary='novelty@10'",
+        'events.split={use="muma.candidates.ease.EASE"}',
+        'candidates.models.knn={use="muma.evaluation.metrics.ndcg.NDCG"}',
+        "evaluation.views=['warm_user']",
+        "events.cleaning.fit_share=0.9",
+        "name='..'",
+    ):
+        with pytest.raises((ConfigError, DataError)):
+            evaluate_recipe(read_recipe(small_recipe, overrides=[override]))
 
 
 def test_recommends_to_warm_and_unknown_users(small_recipe):

@@ -89,18 +89,20 @@ KIND = st.sampled_from(["click", "impression", "rating", "hide"])
 def test_leave_last_out(rows, data, fewest):
     kinds = data.draw(st.lists(KIND, min_size=len(rows), max_size=len(rows)))
     config = LeaveLastOutConfig(kinds=("click", "rating"), fewest=fewest)
-    mine = defaultdict(list)
+    acts = defaultdict(dict)  # user -> (item, time) -> rows: one act, however many kinds
     for k, (row, kind) in enumerate(zip(rows, kinds, strict=True)):
         if kind in config.kinds:
-            mine[row[0]].append(k)  # equal times keep their order in the file
-    enough = [ks for ks in mine.values() if len(ks) >= fewest]
+            acts[row[0]].setdefault((row[1], row[2]), []).append(k)
+    mine = {user: list(found.values()) for user, found in acts.items()}  # times in file order
+    enough = [found for found in mine.values() if len(found) >= fewest]
     if not enough:
         with pytest.raises(DataError):
             LeaveLastOut(config).split(log(rows, kind=kinds))
         return
     split = LeaveLastOut(config).split(log(rows, kind=kinds))
-    test, validation = sorted(ks[-1] for ks in enough), sorted(ks[-2] for ks in enough)
-    kept = sorted(k for ks in mine.values() for k in ks)
+    test = sorted(k for found in enough for k in found[-1])
+    validation = sorted(k for found in enough for k in found[-2])
+    kept = sorted(k for found in mine.values() for act in found for k in act)
     assert places(split.test) == test
     assert places(split.validation) == validation
     assert places(split.train) == [k for k in kept if k not in {*test, *validation}]

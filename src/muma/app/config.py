@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from muma.candidates.interactions import Signal
 from muma.config import Config, Spec, load_recipe, parse
@@ -60,6 +60,16 @@ class EventsSection(Config):
     normalise: dict[str, Spec] = {}
     split: Spec = Spec(use="muma.events.split.GlobalTime")
 
+    @model_validator(mode="after")
+    def _cleaning_learns_on_training(self) -> EventsSection:
+        train = self.split.params.get("train", 0.7)
+        if self.split.use.endswith(".GlobalTime") and self.cleaning.fit_share > float(train):
+            raise ValueError(
+                f"cleaning.fit_share = {self.cleaning.fit_share} reaches beyond the training window "
+                f"(split.train = {train}); set events.cleaning.fit_share = {train} or lower"
+            )
+        return self
+
 
 class CandidatesSection(Config):
     """The models that are compared.
@@ -82,6 +92,11 @@ class CandidatesSection(Config):
         for number, (name, model) in enumerate(self.models.items()):
             if unknown := [m for m in model.members if m not in names[:number]]:
                 raise ValueError(f"models.{name}.members: {unknown} are not models listed above it")
+            odd = [v for values in model.tune.values() for v in values if not _is_number(v)]
+            if model.members and odd:
+                raise ValueError(f"models.{name}.tune: weights must be numbers, got {odd[0]!r}")
+            if model.members and (unknown := sorted(set(model.tune) - set(model.members))):
+                raise ValueError(f"models.{name}.tune: {unknown} are not members of the blend")
         if self.serve is not None and self.serve not in names:
             raise ValueError(f"serve = {self.serve!r} is not among the models {names}")
         return self
@@ -112,7 +127,18 @@ class EvaluationSection(Config):
     views: tuple[View, ...] = VIEWS
     tuning_users: int = Field(default=2_000, ge=1)
     level: float = Field(default=0.95, gt=0, lt=1)
-    resamples: int = Field(default=2_000, ge=100)
+    resamples: int = Field(default=2_000, ge=100, le=1_000_000)
+
+    @field_validator("views")
+    @classmethod
+    def _all_first(cls, views: tuple[View, ...]) -> tuple[View, ...]:
+        if "all" not in views:
+            raise ValueError("views must hold 'all'; the others are parts of it")
+        return ("all", *(v for v in dict.fromkeys(views) if v != "all"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 class AppConfig(Config):
@@ -124,7 +150,7 @@ class AppConfig(Config):
         runs: folder of run folders.
     """
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^\w[\w.-]*$", max_length=100)
     seed: int = Field(default=7, ge=0)
     runs: str = "runs"
     events: EventsSection

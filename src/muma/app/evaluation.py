@@ -23,15 +23,17 @@ from muma.app.results import ModelReport, Report
 from muma.app.truth import Task, context_of, task_of
 from muma.candidates.blend import Blend
 from muma.candidates.candidate import CandidateModel
+from muma.candidates.storage import writer_within
 from muma.config import Spec, build
 from muma.errors import ConfigError
 from muma.evaluation.full_ranking import Evaluation, evaluate_lists
-from muma.evaluation.metric import Context, Metric, UserMetric
+from muma.evaluation.metric import AggregateMetric, Context, Metric, UserMetric
 from muma.evaluation.result import Result
 from muma.evaluation.significance import compare
-from muma.events.event import EventLog
+from muma.events.event import EventLog, empty
 from muma.events.normalise import Normalisers
 from muma.events.split import Split, Splitter, View, spans
+from muma.events.vocabulary import Vocabulary
 from muma.progress import track
 from muma.rng import derive
 
@@ -68,9 +70,12 @@ def evaluate_recipe(config: AppConfig, *, now_us: int | None = None) -> Report:
     """
     metrics, primary = metrics_of(config)
     baseline = baseline_of(config)
+    splitter: Splitter = build(config.events.split, where="events.split", methods=("split",))
+    check_models(config)
+    normalisers = Normalisers(config.events.normalise)
     ingested = prepare(config.events, config.folder / "log", now_us=now_us)
-    splitter: Splitter = build(config.events.split, where="events.split")
     split = splitter.split(ingested.log)
+    normalisers.fit(split.train)
     stage = _Stage(config, ingested, split, metrics, primary)
     tuner = Tuner(config, split.train, _tuning_task(stage), primary)
     for name in track(config.candidates.models, label="tuning on validation"):
@@ -82,7 +87,7 @@ def evaluate_recipe(config: AppConfig, *, now_us: int | None = None) -> Report:
     context = context_of(_history(stage), split.test, task.user_B, taken=signal)
     done = _test(stage, fitted, task, context)
     report = _report(stage, tuner.chosen, done, task, context, baseline=baseline, served=served)
-    _keep(stage, fitted, report)
+    _keep(stage, fitted, normalisers, report)
     return report
 
 
@@ -90,20 +95,39 @@ def metrics_of(config: AppConfig) -> tuple[list[Metric], UserMetric]:
     """Build the metrics and find the primary one.
 
     Raises:
-        ConfigError: the primary metric is not among them or has no per-user values.
+        ConfigError: a metric does not measure lists, two share a name, or the primary one is not
+            among them or reads more than lists and truth.
     """
     metrics = [
         build(Spec(use=m) if isinstance(m, str) else m, where="evaluation.metrics")
         for m in config.evaluation.metrics
     ]
     for metric in metrics:
-        if metric.name == config.evaluation.primary and isinstance(metric, UserMetric):
+        if not isinstance(metric, UserMetric | AggregateMetric):
+            raise ConfigError(
+                f"evaluation.metrics: {type(metric).__name__} does not measure lists; it has "
+                "neither per_user nor aggregate with a depth k"
+            )
+    names = [metric.name for metric in metrics]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ConfigError(f"evaluation.metrics: named twice: {', '.join(twice)}")
+    fit_to_tune = [m for m in metrics if isinstance(m, UserMetric) and not m.needs]
+    for metric in fit_to_tune:
+        if metric.name == config.evaluation.primary:
             return metrics, metric
-    names = [m.name for m in metrics if isinstance(m, UserMetric)]
+    names = [metric.name for metric in fit_to_tune]
     raise ConfigError(
         f"evaluation.primary = {config.evaluation.primary!r} is not one of the recipe's per-user "
-        f"metrics: {', '.join(names)}"
+        f"metrics of lists and truth alone: {', '.join(names)}"
     )
+
+
+def check_models(config: AppConfig) -> None:
+    """Build every model once, so that a mistake costs no fitting."""
+    nothing = csr_array((0, 0))
+    task = Task(np.empty(0, dtype=np.int64), nothing, None, 0)
+    log = EventLog(empty("events"), Vocabulary(), Vocabulary())
+    Tuner(config, log, task, metrics_of(config)[1]).check()
 
 
 def baseline_of(config: AppConfig) -> str:
@@ -201,29 +225,31 @@ def _report(
         for name, evaluation in done.items() if len(keep) else ():
             part = evaluation
             if view != "all":
+                cold = view == "cold_item"  # there the truth is a part of what was watched
                 part = evaluate_lists(
                     evaluation.item_BK[keep],
                     truth,
-                    metrics=stage.metrics,
+                    metrics=[m for m in stage.metrics if not (cold and m.needs)],
                     context=_context_rows(context, keep),
                 )
             views[name][view] = part.results(
                 seed=seed, n_resamples=settings.resamples, level=settings.level
             )
-    compared = compare(
-        {name: e.per_user[stage.primary.name] for name, e in done.items()},
-        baseline,
-        seed=seed,
-        n_resamples=settings.resamples,
-        level=settings.level,
-    )
+    primary = {name: e.per_user[stage.primary.name] for name, e in done.items()}
+    against = {
+        other: compare(
+            primary, other, seed=seed, n_resamples=settings.resamples, level=settings.level
+        )
+        for other in dict.fromkeys((baseline, served))
+    }
     models = {
         name: ModelReport(
             parameters=_tuned(stage, name, chosen[name]),
             validation=chosen[name].value,
             tried=chosen[name].tried,
             views=views[name],
-            comparison=compared.get(name),
+            comparison=against[baseline].get(name),
+            against_served=against[served].get(name),
             seconds=stage.seconds.get(name, {}),
         )
         for name in done
@@ -235,6 +261,7 @@ def _report(
         parts=dict(zip(parts, spans([getattr(stage.split, p) for p in parts]), strict=True)),
         users=users,
         masked=task.masked,
+        level=settings.level,
         primary=stage.primary.name,
         baseline=baseline,
         served=served,
@@ -276,34 +303,37 @@ def _context_rows(context: Context, keep: np.ndarray) -> Context:
     return replace(context, watch_gain=None if gain is None else gain[keep])
 
 
-def _keep(stage: _Stage, fitted: Mapping[str, CandidateModel], report: Report) -> None:
-    """Write models, normalisers and results as one artifact."""
+def _keep(
+    stage: _Stage,
+    fitted: Mapping[str, CandidateModel],
+    normalisers: Normalisers,
+    report: Report,
+) -> None:
+    """Write numbers, models and normalisers as one artifact: all of a run, or none of it."""
     config = stage.config
     plain = report.as_json()
     for model in plain["models"].values():
         model.pop("seconds")
+    kept = fitted if config.candidates.keep == "all" else {report.served: fitted[report.served]}
+    meta = {
+        "fingerprint": stage.ingested.log.fingerprint,
+        "seed": config.seed,
+        "libraries": artifact.library_versions(*LIBRARIES),
+        "seconds": stage.seconds,
+        "report": plain,
+        "models": {
+            name: f"{type(model).__module__}.{type(model).__qualname__}"
+            for name, model in kept.items()
+        },
+    }
     with artifact.write(
         config.folder / "results",
         kind=KIND,
         version=VERSION,
         config=config.model_dump(mode="json"),
-        meta={
-            "fingerprint": stage.ingested.log.fingerprint,
-            "seed": config.seed,
-            "libraries": artifact.library_versions(*LIBRARIES),
-            "seconds": stage.seconds,
-            "report": plain,
-            "models": {
-                name: f"{type(model).__module__}.{type(model).__qualname__}"
-                for name, model in fitted.items()
-                if config.candidates.keep == "all" or name == report.served
-            },
-        },
+        meta=meta,
     ) as writer:
         if config.events.normalise:
-            Normalisers(config.events.normalise).fit(stage.split.train).save(writer)
-    kept = fitted if config.candidates.keep == "all" else {report.served: fitted[report.served]}
-    for name, model in kept.items():
-        folder = config.folder / "models" / name
-        with artifact.write(folder, kind="candidates", version=1) as writer:
-            model.save(writer)
+            normalisers.save(writer)
+        for name, model in kept.items():
+            model.save(writer_within(writer, f"models/{name}"))

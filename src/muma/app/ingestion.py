@@ -45,10 +45,11 @@ def prepare(
         ids_from: an earlier log whose users and items keep their indices.
     """
     earlier = None if ids_from is None else open_log(ids_from)
-    source: Source = build(section.source, where="events.source")
+    source: Source = build(section.source, where="events.source", methods=("batches", "files"))
     wanted = {
-        "source": section.source.model_dump(),
-        "cleaning": section.cleaning.model_dump(),
+        "source": section.source.model_dump(mode="json"),
+        "cleaning": section.cleaning.model_dump(mode="json"),
+        "fail_above": section.fail_above,
         "data": data_fingerprint(source.files()),
         "ids_from": None if earlier is None else earlier.fingerprint,
         "muma": __version__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from muma.app.config import AppConfig, ModelSpec
 from muma.app.truth import Task
-from muma.candidates.blend import Blend, standardise
+from muma.candidates.blend import Blend
 from muma.candidates.candidate import CandidateModel
 from muma.candidates.tuning import tune
 from muma.config import Spec, build
@@ -20,7 +20,6 @@ from muma.evaluation.full_ranking import evaluate_lists
 from muma.evaluation.metric import UserMetric
 from muma.events.event import EventLog
 from muma.progress import track
-from muma.topk import top_k
 
 
 @dataclass(frozen=True)
@@ -63,26 +62,19 @@ class Tuner:
         return self.chosen[name]
 
     def _single(self, name: str, spec: ModelSpec) -> Chosen:
-        settings = [
-            dict(zip(spec.tune, values, strict=True))
-            for values in itertools.product(*spec.tune.values())
-        ]
+        settings = list(_settings(spec))
         best, tried = None, []
         for setting in track(settings, label=f"tuning {name}"):
-            candidate = self._spec(name, spec, setting)
+            candidate = self.plain(name, **setting)
             model: CandidateModel = build(candidate, where=f"candidates.models.{name}")
             value = self._value(model.fit(self.train))
             tried.append((setting, value))
-            if best is None or value > best.value:
+            if best is None or value > best.value or np.isnan(best.value):
                 best = Chosen(candidate, value)
                 self.fitted[name] = model
         if best is None:
             raise ConfigError(f"candidates.models.{name}.tune gives no setting to try")
         return Chosen(best.spec, best.value, tuple(tried))
-
-    def _spec(self, name: str, spec: ModelSpec, setting: Mapping[str, Any]) -> Spec:
-        params = {"signal": self.config.candidates.signal.model_dump(), **spec.params, **setting}
-        return Spec.model_validate({"use": spec.use, "name": name, **params})
 
     def _value(self, model: CandidateModel) -> float:
         found = model.propose(self.task.user_B, self.metric.k, exclude=self.task.exclude)
@@ -90,36 +82,54 @@ class Tuner:
         return float(np.nanmean(done.per_user[self.metric.name]))
 
     def _blend(self, name: str, spec: ModelSpec) -> Chosen:
-        members = {m: self.chosen[m].spec for m in spec.members}
-        plain = {
-            "use": spec.use,
-            "name": name,
-            "members": {m: s.model_dump() for m, s in members.items()},
-        }
-        plain |= {"signal": self.config.candidates.signal.model_dump(), **spec.params}
+        fixed = dict(spec.params.get("weights", {}))
+        blend = adopt(build(self.plain(name)), self.fitted, self.train)
+        self.fitted[name] = blend
         if not spec.tune:
-            blend = adopt(build(plain), self.fitted, self.train)
-            self.fitted[name] = blend
-            return Chosen(Spec.model_validate(plain), self._value(blend))
+            return Chosen(self.plain(name), self._value(blend))
         tried: list[tuple[dict[str, Any], float]] = []
-        scores = {
-            m: standardise(self.fitted[m].score(self.task.user_B)).astype(np.float32)
-            for m in members
-        }
+        quick = blend.remember(self.task.user_B)
 
         def objective(weights: Mapping[str, float]) -> float:
-            total = sum(weights.get(m, 1.0) * score_BI for m, score_BI in scores.items())
-            item_BK, _ = top_k(np.asarray(total), self.metric.k, self.task.exclude)
-            done = evaluate_lists(item_BK, self.task.truth, metrics=[self.metric])
-            value = float(np.nanmean(done.per_user[self.metric.name]))
+            value = self._value(quick.with_weights({**fixed, **weights}))
             tried.append((dict(weights), value))
             return value
 
         tuned = tune(spec.tune, objective)
-        weights = dict(tuned.weights)
-        self.fitted[name] = adopt(build({**plain, "weights": weights}), self.fitted, self.train)
-        final = Spec.model_validate({**plain, "weights": weights})
-        return Chosen(final, tuned.value, tuple(tried))
+        weights = {**fixed, **tuned.weights}
+        self.fitted[name] = blend.with_weights(weights)
+        return Chosen(self.plain(name, weights=weights), tuned.value, tuple(tried))
+
+    def plain(self, name: str, **changes: Any) -> Spec:
+        """The spec of one model, without what is tuned; a blend's members as chosen so far."""
+        spec = self.config.candidates.models[name]
+        params = {"signal": self.config.candidates.signal.model_dump(), **spec.params, **changes}
+        if spec.members:
+            params.setdefault("weights", {})
+            params["members"] = {
+                m: (self.chosen[m].spec if m in self.chosen else self.plain(m)).model_dump()
+                for m in spec.members
+            }
+        return Spec.model_validate({"use": spec.use, "name": name, **params})
+
+    def check(self) -> None:
+        """Build every model with its first setting, so that mistakes show before any fitting.
+
+        Raises:
+            ConfigError: a key or value of any setting is wrong, or a class is no candidate model.
+            MissingExtraError: an optional library is not installed.
+        """
+        for name, spec in self.config.candidates.models.items():
+            where = f"candidates.models.{name}"
+            for setting in [{}] if spec.members else _settings(spec):
+                model = build(self.plain(name, **setting), where=where, methods=("fit", "propose"))
+                if spec.members and not isinstance(model, Blend):
+                    raise ConfigError(f"{where}: members are for {Blend.__module__}.Blend")
+
+
+def _settings(spec: ModelSpec) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*spec.tune.values()):
+        yield dict(zip(spec.tune, values, strict=True))
 
 
 def adopt(blend: Blend, fitted: Mapping[str, CandidateModel], log: EventLog) -> Blend:

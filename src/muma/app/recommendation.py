@@ -1,8 +1,12 @@
-"""A named user's recommendations from the models of a run."""
+"""A named user's recommendations from the models of a run.
+
+Models know what they learned before the test window; each user's history is the whole log.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +17,11 @@ from muma.app.config import AppConfig
 from muma.app.evaluation import KIND, VERSION
 from muma.candidates.candidate import NO_ITEM, CandidateModel
 from muma.candidates.interactions import interactions
-from muma.config import build, locate
-from muma.errors import ArtifactError, ConfigError
+from muma.candidates.storage import artifact_within
+from muma.config import locate
+from muma.errors import ArtifactError, ConfigError, UnknownIdError
 from muma.events.event import EventLog
 from muma.events.log_folder import open_log
-from muma.events.split import Splitter
 from muma.events.vocabulary import Vocabulary
 
 
@@ -65,7 +69,7 @@ class Recommender:
     """Answers from a finished run; loading is done once.
 
     Raises:
-        ArtifactError: the run does not exist, or belongs to another recipe.
+        ArtifactError: the run does not exist, or belongs to another recipe or another log.
     """
 
     def __init__(self, config: AppConfig, *, model: str | None = None) -> None:
@@ -81,13 +85,13 @@ class Recommender:
             known = ", ".join(run.meta["models"])
             raise ConfigError(f"model {self.model_name!r} is not in the run; it has: {known}")
         self._use = run.meta["models"][self.model_name]
-        log = open_log(config.folder / "log")
-        if config.evaluation.refit:
-            splitter: Splitter = build(config.events.split, where="events.split")
-            self.log = splitter.split(log).before_test
-        else:
-            splitter = build(config.events.split, where="events.split")
-            self.log = splitter.split(log).train
+        self._run = run
+        self.log = open_log(config.folder / "log")
+        if self.log.fingerprint != run.meta["fingerprint"]:
+            raise ArtifactError(
+                f"the log in {config.folder} is not the one its models were fitted on; run "
+                "'muma evaluate' again"
+            )
         self._models: dict[int, CandidateModel] = {}
 
     def answer(self, user: int | str, *, k: int = 10) -> Answer:
@@ -122,21 +126,15 @@ class Recommender:
         )  # fmt: skip
 
     def _user(self, user: int | str) -> tuple[EventLog, int, bool]:
-        asked = pl.Series([user]).cast(self.log.user_ids.ids.dtype, strict=False)
-        if asked.null_count() == 0 and asked.is_in(self.log.user_ids.ids.implode()).all():
-            return self.log, int(self.log.user_ids.encode(asked)[0]), True
+        with suppress(UnknownIdError):
+            return self.log, int(self.log.user_ids.encode([user])[0]), True
         grown = Vocabulary(self.log.user_ids.ids)
         index = int(grown.add(pl.Series([user]))[0])
-        log = EventLog(
-            self.log.events, grown, self.log.item_ids, self.log.items, self.log.users,
-            self.log.social, self.log.gaze, self.log.fingerprint,
-        )  # fmt: skip
-        return log, index, False
+        return replace(self.log, user_ids=grown), index, False
 
     def _model(self, log: EventLog) -> CandidateModel:
         if log.n_users not in self._models:
-            folder = self.config.folder / "models" / self.model_name
-            stored = artifact.read(folder, kind="candidates", version=1)
+            stored = artifact_within(self._run, f"models/{self.model_name}")
             self._models[log.n_users] = locate(self._use).load(stored, log)
         return self._models[log.n_users]
 

@@ -22,6 +22,7 @@ class ModelReport:
         tried: every tuned setting with its value.
         views: view -> metric -> result.
         comparison: against the baseline on the primary metric, all users; None for the baseline.
+        against_served: against the served model, likewise; None for the served model.
         seconds: wall time of tuning, fitting and testing.
     """
 
@@ -30,6 +31,7 @@ class ModelReport:
     tried: tuple[tuple[dict[str, Any], float], ...]
     views: Mapping[str, Mapping[str, Result]]
     comparison: Comparison | None
+    against_served: Comparison | None
     seconds: Mapping[str, float]
 
 
@@ -43,6 +45,7 @@ class Report:
         parts: events, first and last time (UTC microseconds) of train, validation and test.
         users: view -> measured users.
         masked: relevant test pairs dropped as seen before.
+        level: confidence level of the intervals.
         primary: name of the primary metric.
         baseline: name of the baseline.
         served: the model that `recommend` uses.
@@ -54,6 +57,7 @@ class Report:
     parts: Mapping[str, tuple[int, int | None, int | None]]
     users: Mapping[str, int]
     masked: int
+    level: float
     primary: str
     baseline: str
     served: str

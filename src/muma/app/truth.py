@@ -46,14 +46,14 @@ def task_of(
     Args:
         history: what the models were fitted on.
         later: events to predict.
-        target: which of them count as relevant.
+        target: which of them count as relevant, with what gain.
         taken: which events of `history` make an item "seen".
         mask_seen: leave seen items out of lists and of the truth.
 
     Raises:
         DataError: no user has a relevant item.
     """
-    truth = interactions(later, target).matrix()
+    truth = interactions(later, target).matrix(binary=False)
     wanted = truth.nnz
     seen = interactions(history, taken).matrix() if mask_seen else None
     if seen is not None:

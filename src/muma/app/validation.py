@@ -11,8 +11,15 @@ import polars as pl
 
 from muma.config import Spec, build, parse
 from muma.errors import ConfigError
-from muma.events.event import EVENT_COLUMNS, Source
-from muma.events.sources.files import TableConfig, column_names, expand
+from muma.events.event import Source
+from muma.events.sources.files import (
+    FilesConfig,
+    TableConfig,
+    column_names,
+    expand,
+    is_jsonl,
+    own_names,
+)  # fmt: skip
 from muma.events.validate import validate
 from muma.progress import task
 
@@ -70,6 +77,7 @@ def validate_files(
             raise ConfigError(
                 f"validate needs a recipe whose events.source uses {FILES}, not {source.use}"
             )
+        parse(FilesConfig, source.params, where="events.source")
         settings = dict(source.params["events"])
     settings["files"] = list(files)
     settings["columns"] = {**settings.get("columns", {}), **(columns or {})}
@@ -86,9 +94,10 @@ def validate_files(
 def _own_names(settings: Mapping[str, Any]) -> dict[str, str]:
     """Declared columns that the first file has under their own names, unless filled otherwise."""
     first = expand(settings["files"])[0]
-    names = column_names(first, parse(TableConfig, settings, where="events.source.events"))
+    mapping = parse(TableConfig, settings, where="events.source.events")
+    names = own_names("events", column_names(first, mapping), text=is_jsonl(mapping, first))
     constants = settings.get("constants", {})
-    return {name: name for name in names if name in EVENT_COLUMNS and name not in constants}
+    return {name: name for name in names if name not in constants}
 
 
 def _run(source: Source) -> Validation:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -27,7 +28,7 @@ from muma.candidates.interactions import Signal, interactions, known_users
 from muma.candidates.listing import CELLS, by_popularity, lists
 from muma.candidates.storage import artifact_within, load_config, save_config, writer_within
 from muma.config import Config, Spec, build, locate
-from muma.errors import ConfigError, NotFittedError
+from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
 from muma.progress import track
 
@@ -101,6 +102,7 @@ class Blend:
         }
         self._item_I: np.ndarray | None = None
         self._n_users = 0
+        self._memory: _Memory | None = None
 
     def fit(self, log: EventLog) -> Self:
         """Fit every member to `log`."""
@@ -118,9 +120,7 @@ class Blend:
             check_weights(self.members, weights)
         except ValueError as error:
             raise ConfigError(f"{self.name}: {error}") from None
-        other = copy.copy(self)
-        other.config = self.config.model_copy(update={"weights": dict(weights)})
-        return other
+        return self._with(config=self.config.model_copy(update={"weights": dict(weights)}))
 
     def adopt(self, members: Mapping[str, CandidateModel], log: EventLog) -> Self:
         """Take members that are fitted on `log` already, instead of fitting them again.
@@ -134,6 +134,19 @@ class Blend:
             )
         self.members = {name: members[name] for name in self.members}
         return self._install(log)
+
+    def remember(self, user_B: np.ndarray, *, max_cells: int = 1 << 27) -> Self:
+        """The same blend with its members' scores of some users kept, for trying many weights.
+
+        It answers for these users only, exactly as the blend itself does, and faster.
+
+        Args:
+            user_B: dense user indices, ascending.
+            max_cells: scores to keep at most, 12 bytes each; above it nothing is kept.
+        """
+        if len(user_B) * len(self._fitted()) * len(self.members) > max_cells:
+            return self
+        return self._with(memory=_Memory(user_B, self._parts(known_users(user_B, self._n_users))))
 
     def score(self, user_B: np.ndarray) -> np.ndarray:
         """Score the whole catalogue; see `CandidateModel.score`."""
@@ -168,12 +181,23 @@ class Blend:
             blend.members[name] = locate(spec.use).load(artifact_within(artifact, name), log)
         return blend._install(log)
 
-    def _sources(self, user_B: np.ndarray) -> dict[str, np.ndarray]:
+    def _with(self, *, config: BlendConfig | None = None, memory: _Memory | None = None) -> Self:
+        other = copy.copy(self)
+        other.config, other._memory = config or self.config, memory or self._memory  # noqa: SLF001
+        return other
+
+    def _parts(self, user_B: np.ndarray) -> dict[str, _Part]:
+        """Each member's scores, float32 [B, I], and their z-scores, float64 [B, I]."""
+        if self._memory is not None:
+            return self._memory.rows(user_B)
         scores = {name: member.score(user_B) for name, member in self.members.items()}
-        total_BI = sum(
-            self.config.weights.get(name, 1.0) * standardise(score_BI)
-            for name, score_BI in scores.items()
-        )
+        return {name: (score_BI, standardise(score_BI)) for name, score_BI in scores.items()}
+
+    def _sources(self, user_B: np.ndarray) -> dict[str, np.ndarray]:
+        parts = self._parts(user_B)
+        weights = self.config.weights
+        total_BI = sum(weights.get(name, 1.0) * z_BI for name, (_, z_BI) in parts.items())
+        scores = {name: score_BI for name, (score_BI, _) in parts.items()}
         nobody_BI = np.logical_and.reduce([np.isneginf(score) for score in scores.values()])
         return {self.name: np.where(nobody_BI, -np.inf, total_BI).astype(np.float32), **scores}
 
@@ -186,6 +210,24 @@ class Blend:
         if self._item_I is None:
             raise NotFittedError(f"{self.name} is not fitted; call fit(log) first")
         return self._item_I
+
+
+_Part = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """Members' scores of some users, rows in the order of `user_B` (ascending)."""
+
+    user_B: np.ndarray
+    parts: Mapping[str, _Part]
+
+    def rows(self, user_B: np.ndarray) -> dict[str, _Part]:
+        at = np.searchsorted(self.user_B, user_B)
+        inside = at < len(self.user_B)
+        if not inside.all() or (self.user_B[at] != user_B).any():
+            raise DataError("this blend remembers the scores of other users; use the original")
+        return {name: (score[at], z[at]) for name, (score, z) in self.parts.items()}
 
 
 def standardise(score_BI: np.ndarray) -> np.ndarray:

@@ -11,13 +11,21 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from muma.candidates.base import CatalogueModel
+from muma.candidates.base import CatalogueModel, ModelConfig
 from muma.candidates.interactions import Interactions
 from muma.optional import require
 
 
 class FactorModel(CatalogueModel):
-    """A model that learns `user_UD` and `item_FD` and scores by their product."""
+    """A model that learns `user_UD` and `item_FD` and scores by their product.
+
+    Raises:
+        MissingExtraError: `implicit` is not installed; said when the model is built.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        require("implicit", extra="mf")
+        super().__init__(config)
 
     def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
         self._user_UD = for_users(learned["user_UD"], history.n_users)

@@ -10,6 +10,8 @@ from muma.cli.terminal import (
     Json,
     Recipe,
     Set,
+    err,
+    escaped,
     friendly,
     now_us,
     out,
@@ -54,9 +56,10 @@ def draw(config: AppConfig, report: Report) -> str | None:
             metric=report.primary,
             users={view: n for view, n in report.users.items() if n},
             best=report.served,
+            level=report.level,
             title=f"{report.name}: full-catalogue ranking of the test window",
         )
     except MissingExtraError as missing:
-        out.print(f"no picture: {missing}", soft_wrap=True)
+        err.print(f"no picture: {escaped(str(missing))}", soft_wrap=True)
         return None
     return str(path)

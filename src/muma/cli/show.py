@@ -14,6 +14,7 @@ from muma.app.results import Report
 from muma.app.validation import Validation
 from muma.cli.terminal import escaped, out
 from muma.evaluation.result import Result
+from muma.evaluation.significance import Comparison
 
 
 def show_ingest(report: Mapping[str, Any], *, folder: str, reused: bool = False) -> None:
@@ -44,12 +45,13 @@ def show_report(report: Report) -> None:
         out.print(f"{name:>10}: {count:>9,} events, {moment(first)} to {moment(last)}")
     out.print(_accuracy(report))
     out.print(
-        f"* differs from {report.baseline}: the 95 % interval of the paired difference excludes 0 "
-        "and Holm's p < 0.05",
+        f"* the {report.level:.0%} interval of the paired difference excludes 0 and Holm's p < 0.05",
     )
     out.print(_all_metrics(report))
     if len([view for view, users in report.users.items() if users]) > 1:
         out.print(_by_view(report))
+    if report.users.get("cold_item"):
+        out.print("cold items: these models propose only items that they saw in fitting, hence 0")
     if report.masked:
         out.print(f"{report.masked:,} test pairs were left out: the user had taken the item before")
     out.print(f"served by 'recommend' (best on validation unless the recipe says): {report.served}")
@@ -81,22 +83,25 @@ def moment(time_us: int | None) -> str:
 
 def _accuracy(report: Report) -> Table:
     table = _table(f"{report.primary} on the test window, full catalogue", "model")
-    for name in (
-        f"{report.primary}  95 % interval",
-        f"vs {report.baseline}",
-        "p (Holm)",
-        "seconds",
-    ):
-        table.add_column(name, justify="right")
+    table.add_column(f"{report.primary}  {report.level:.0%} interval", justify="right")
+    for other in dict.fromkeys((report.baseline, report.served)):
+        table.add_column(f"vs {other}", justify="right")
+        table.add_column("p (Holm)", justify="right")
+    table.add_column("seconds", justify="right")
     for model, found in report.models.items():
-        against = found.comparison
-        cells = ["-", "-"]
-        if against is not None:
-            star = "*" if against.separable and against.p_holm < 0.05 else " "
-            cells = [f"{against.difference.value:+.4f}{star}", f"{against.p_holm:.2g}"]
+        cells = _difference(found.comparison)
+        if report.served != report.baseline:
+            cells += _difference(found.against_served)
         result = found.views["all"][report.primary]
         table.add_row(model, interval(result), *cells, f"{sum(found.seconds.values()):.1f}")
     return table
+
+
+def _difference(against: Comparison | None) -> list[str]:
+    if against is None:
+        return ["- ", "-"]
+    star = "*" if against.separable and against.p_holm < 0.05 else " "
+    return [f"{against.difference.value:+.4f}{star}", f"{against.p_holm:.2g}"]
 
 
 def _all_metrics(report: Report) -> Table:

@@ -53,6 +53,14 @@ def friendly(command: Callable[P, R]) -> Callable[P, R]:
         except MumaError as error:
             err.print(f"[bold red]error:[/] {escaped(str(error))}", soft_wrap=True)
             raise typer.Exit(2) from None
+        except MemoryError:
+            err.print("[bold red]error:[/] out of memory; use less data or smaller settings")
+            raise typer.Exit(2) from None
+        except OSError as error:
+            place = "" if error.filename is None else f"{error.filename}: "
+            text = f"{place}{error.strerror or error}"
+            err.print(f"[bold red]error:[/] {escaped(text)}", soft_wrap=True)
+            raise typer.Exit(2) from None
         except KeyboardInterrupt:
             err.print("stopped; nothing half-written is left", soft_wrap=True)
             raise typer.Exit(130) from None

@@ -135,16 +135,23 @@ class LeaveLastOutConfig(Config):
     """Which events count.
 
     Attributes:
-        kinds: kinds of events that are kept and ordered; the last one of a user is the target.
-        fewest: users with fewer such events stay in training whole.
+        kinds: kinds of events that are kept and ordered; the last act of a user is the target.
+        fewest: users with fewer acts stay in training whole.
     """
 
-    kinds: tuple[str, ...] = ("click", "play", "rating", "like", "long_view", "purchase")
+    kinds: tuple[str, ...] = (
+        "click", "play", "long_view", "like", "share", "comment", "follow", "conversion", "rating",
+        "purchase",
+    )  # fmt: skip
     fewest: int = Field(default=3, ge=3)
 
 
 class LeaveLastOut:
-    """Per user: the last event is test, the one before validation; equal times in file order."""
+    """Per user: the last act is test, the one before validation; equal times in file order.
+
+    Events of one user and item that share a request, or else the moment, are one act and stay
+    together: the click, the play and the like of one impression.
+    """
 
     def __init__(self, config: LeaveLastOutConfig = LeaveLastOutConfig()) -> None:
         self.config = config
@@ -154,14 +161,19 @@ class LeaveLastOut:
         kept = log.events.filter(pl.col("kind").cast(pl.String).is_in(self.config.kinds)).collect()
         if kept.is_empty():
             raise DataError(f"no event is of the kinds {', '.join(self.config.kinds)}")
-        left = pl.int_range(pl.len(), 0, -1).over("user_id")
-        enough = pl.len().over("user_id") >= self.config.fewest
-        place = kept.select(pl.when(enough).then(left).otherwise(3)).to_series()
-        if not (place == 1).any():
+        moment = pl.coalesce("request_id", pl.col("timestamp").cast(pl.String))
+        first = pl.col("at").min().over("user_id", "item_id", moment)
+        acts = kept.with_row_index("at").select("user_id", first=first)
+        number = pl.col("first").rank("dense").over("user_id")
+        total = pl.col("first").n_unique().over("user_id")
+        left = (total.cast(pl.Int64) - number.cast(pl.Int64)).alias("left")
+        enough = total >= self.config.fewest
+        place = acts.select(pl.when(enough).then(left).otherwise(2)).to_series()
+        if not (place == 0).any():
             raise DataError(f"no user has {self.config.fewest} events")
         train, validation, test = (
             log.with_events(kept.filter(which).lazy())
-            for which in (place > 2, place == 2, place == 1)
+            for which in (place > 1, place == 1, place == 0)
         )
         return Split(train, validation, test)
 

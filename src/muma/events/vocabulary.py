@@ -74,6 +74,8 @@ class Vocabulary:
         values = asked.cast(self._ids.dtype, strict=False)
         if asked.dtype.is_float():
             values = values.set(asked != asked.floor(), None)
+        elif asked.dtype == pl.String and self._ids.dtype == pl.Int64:
+            values = values.set(values.cast(pl.String) != asked, None)  # "013" is not 13
         found = self._lookup(values)
         if found.null_count():
             unknown = asked.filter(found.is_null()).unique(maintain_order=True)

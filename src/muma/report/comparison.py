@@ -19,6 +19,7 @@ def draw_comparison(
     users: Mapping[str, int],
     best: str,
     title: str,
+    level: float = 0.95,
 ) -> None:
     """Draw one panel for each view and save the picture.
 
@@ -29,6 +30,7 @@ def draw_comparison(
         users: measured users by view, in the order of the panels.
         best: the model to draw in the accent colour.
         title: heading.
+        level: confidence level of the intervals, for the axis.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -45,7 +47,7 @@ def draw_comparison(
     for axis, view in zip(axes[0], views, strict=True):
         _panel(axis, models, [results[m].get(view) for m in models], best)
         axis.set_title(f"{view.replace('_', ' ')}, {users[view]:,} users", fontsize=9, color=INK)
-        axis.set_xlabel(f"{metric}, 95 % interval", fontsize=8, color=INK)
+        axis.set_xlabel(f"{metric}, {level:.0%} interval", fontsize=8, color=INK)
     axes[0][0].set_yticks(range(len(models)), models, fontsize=9, color=INK)
     figure.suptitle(title, fontsize=11, color=INK, x=0.01, ha="left")
     figure.savefig(path, dpi=130, metadata={"Software": "muma"})

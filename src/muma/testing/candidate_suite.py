@@ -215,20 +215,6 @@ class CandidateSuite:
         with pytest.raises(DataError, match="items"):
             type(model).load(artifact, random_log(1, USERS, 3))
 
-    def test_the_future_does_not_matter(self, log: EventLog) -> None:
-        events = log.events.collect()
-        now = events["timestamp"][200]
-        changed = events.with_columns(
-            item_id=pl.when(pl.col("timestamp") < now)
-            .then("item_id")
-            .otherwise((pl.col("item_id") + 1) % (ITEMS - 1))
-        )
-        other = replace(log, events=changed.lazy())
-        assert_same(
-            self.make().fit(log.between(end=now)).propose(np.arange(USERS), 8),
-            self.make().fit(other.between(end=now)).propose(np.arange(USERS), 8),
-        )
-
     def test_names_of_items_do_not_matter(self) -> None:
         label_I = derive(6, "labels").permutation(15)
         plain = self.make().fit(distinct_log(np.arange(15))).propose(np.arange(40), 15)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from muma.events.cleaning.rule import Removal, RuleConfig, Unfitted, Verdict
 from muma.events.runs import MINUTE
@@ -23,9 +24,9 @@ class BotsConfig(RuleConfig):
         strikes: minutes over a limit after which the user is a bot for the rest of the log.
     """
 
-    max_per_minute: int = 120
-    max_impressions_per_minute: int = 1_200
-    strikes: int = 3
+    max_per_minute: int = Field(default=120, gt=0)
+    max_impressions_per_minute: int = Field(default=1_200, gt=0)
+    strikes: int = Field(default=3, gt=0)
 
 
 class Bots(Unfitted):

@@ -7,6 +7,7 @@ log(1 + dwell)).
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 from scipy import stats
 
 from muma.events.cleaning.outliers import DwellOutliers
@@ -23,9 +24,9 @@ class EsdConfig(RuleConfig):
     """
 
     enabled: bool = False
-    alpha: float = 0.001
-    max_share: float = 0.01
-    max_outliers: int = 1_000
+    alpha: float = Field(default=0.001, gt=0, lt=1)
+    max_share: float = Field(default=0.01, gt=0, lt=0.5)
+    max_outliers: int = Field(default=1_000, gt=0)
 
 
 class EsdOutliers(DwellOutliers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 
 from muma.events.cleaning.outliers import DwellOutliers
 from muma.events.cleaning.rule import RuleConfig
@@ -16,7 +17,7 @@ class IqrConfig(RuleConfig):
     """
 
     enabled: bool = False
-    factor: float = 3.0
+    factor: float = Field(default=3.0, gt=0)
 
 
 class IqrOutliers(DwellOutliers):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+from pydantic import Field
 
 from muma.events.cleaning.rule import RuleConfig, Unfitted, Verdict
 
@@ -14,7 +15,7 @@ class LoopsConfig(RuleConfig):
         slack: dwell over item duration above which the play is a loop.
     """
 
-    slack: float = 1.0
+    slack: float = Field(default=1.0, gt=0)
 
 
 class Loops(Unfitted):

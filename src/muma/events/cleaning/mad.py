@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 
 from muma.events.cleaning.outliers import DwellOutliers
 from muma.events.cleaning.rule import RuleConfig
@@ -17,7 +18,7 @@ class MadConfig(RuleConfig):
         threshold: robust standard deviations of log(1 + dwell).
     """
 
-    threshold: float = 6.0
+    threshold: float = Field(default=6.0, gt=0)
 
 
 class MadOutliers(DwellOutliers):

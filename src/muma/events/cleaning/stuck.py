@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
 from muma.events.cleaning.rule import Removal, RuleConfig, Unfitted, Verdict
 from muma.events.runs import MINUTE
@@ -19,7 +20,7 @@ class StuckConfig(RuleConfig):
             are still believed.
     """
 
-    max_repeats: int = 20
+    max_repeats: int = Field(default=20, gt=0)
 
 
 class Stuck(Unfitted):

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
@@ -137,11 +138,13 @@ def _text(value: object) -> str | None:
     return str(value)
 
 
-def jsonl_columns(path: Path) -> list[str]:
-    """Keys of a file's first line, or a remark in brackets when that is no object."""
+def jsonl_columns(path: Path, *, lines: int = 1_000) -> list[str]:
+    """Keys of the objects among a file's first lines, in order of appearance."""
+    keys: dict[str, None] = {}
     with opened(path) as stream:
-        try:
-            first = json.loads(stream.readline(MAX_RECORD).removeprefix(BOM))
-        except ValueError:
-            return ["(the first line is not JSON)"]
-    return list(first) if isinstance(first, dict) else ["(the first line is not an object)"]
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_RECORD), b"")):
+            if number == lines:
+                break
+            with suppress(ValueError, TypeError, RecursionError):
+                keys.update(dict.fromkeys(_object(line.removeprefix(BOM))))
+    return list(keys)

@@ -13,7 +13,7 @@ time_unit = "ms"
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -31,6 +31,7 @@ from muma.events.formats.csv import csv_columns, read_csv
 from muma.events.formats.jsonl import jsonl_columns, read_jsonl
 from muma.events.formats.parquet import parquet_columns, read_parquet
 from muma.events.formats.piece import Piece
+from muma.events.schema import REQUIRED
 from muma.events.sources.times import TIME_COLUMNS, TimeUnit, to_microseconds
 
 FormatName = Literal["csv", "jsonl", "parquet"]
@@ -213,8 +214,26 @@ def _check_names(table: TableName, settings: TableConfig) -> None:
 def _wanted(path: Path, table: TableName, settings: TableConfig) -> list[str]:
     if settings.columns:
         return list(dict.fromkeys(settings.columns.values()))
-    names = column_names(path, settings)
-    return [n for n in names if n in TABLES[table] or n.startswith(("ctx_", "attr_"))]
+    return own_names(table, column_names(path, settings), text=is_jsonl(settings, path))
+
+
+def own_names(table: TableName, names: Sequence[str], *, text: bool) -> list[str]:
+    """The columns of a file that need no mapping.
+
+    Args:
+        table: which table.
+        names: the columns that the file is known to have.
+        text: the file may have more, as JSON Lines does; all optional columns are asked for then.
+    """
+    declared = TABLES[table]
+    found = [n for n in names if n in declared or n.startswith(("ctx_", "attr_"))]
+    optional = [n for n in declared if n not in REQUIRED[table]] if text else []
+    return list(dict.fromkeys([*found, *optional]))
+
+
+def is_jsonl(settings: TableConfig, path: Path) -> bool:
+    """Whether a file is read as JSON Lines."""
+    return (settings.format or _format(path)) == "jsonl"
 
 
 def _is_number(table: TableName, column: str) -> bool:
@@ -234,6 +253,9 @@ def _mapped(
         )
     names = settings.columns or {c: c for c in frame.columns if c != "row"}
     frame = frame.select(*(pl.col(old).alias(new) for new, old in names.items()), "row")
+    if not settings.columns:  # what nobody mapped and nothing fills is not there
+        unfilled = [c for c in frame.columns if frame.get_column(c).null_count() == frame.height]
+        frame = frame.drop([c for c in unfilled if c not in REQUIRED[table]])
     for name, table_of_values in settings.values.items():
         if name not in frame.columns:
             continue
