@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -104,7 +103,7 @@ def measure(path: Path, output: Path, queue: multiprocessing.Queue) -> None:
             "quarantined": report.events.quarantined,
             "seconds": round(seconds, 2),
             "events_per_s": round(report.events.read / seconds),
-            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_mib": round(common.peak_mib()),
         }
     )
 

@@ -19,6 +19,11 @@ def load(name: str) -> dict:
     return json.loads((HERE / "results" / f"{name}.json").read_text())
 
 
+def ratio(value: float | None) -> str:
+    """A ratio, or that there was no peer."""
+    return "not measured" if value is None else f"{value:.1f}"
+
+
 def rows() -> list[tuple[str, str, str]]:
     """What was measured, the figure, the command that prints it."""
     events, large, ranking = load("events"), load("events_100m"), load("evaluation")
@@ -46,7 +51,7 @@ def rows() -> list[tuple[str, str, str]]:
         ),
         (
             "six metrics on the same lists: time of the peer over ours",
-            f"ranx {ranking['ratio_vs_ranx']:.1f}, RecTools {ranking['ratio_vs_rectools']:.1f}",
+            f"ranx {ratio(ranking['ratio_vs_ranx'])}, RecTools {ratio(ranking['ratio_vs_rectools'])}",
             "benchmarks/evaluation.py",
         ),
         (

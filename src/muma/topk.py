@@ -14,9 +14,9 @@ from scipy.sparse import csr_array
 
 from muma.errors import ConfigError, DataError
 
-_CELLS = (
-    1 << 20
-)  # scores looked at together: a few MiB, so that the second pass finds them in cache
+NO_ITEM = -1  # pads a list that is shorter than asked for
+
+_CELLS = 1 << 20  # scores looked at together: a few MiB, so that the second pass finds them cached
 _SPARE = 4  # column groups per list slot: more sharpen the bound and cost more to partition
 
 

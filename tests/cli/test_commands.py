@@ -52,7 +52,7 @@ def test_evaluate_prints_the_comparison_and_draws_it(finished):
     recipe, shown = finished
     assert shown.returncode == 0, shown.stderr
     assert shown.stderr == ""  # quiet when piped
-    for text in ("markov", "ndcg@10", "95 % interval", "vs popularity", "what became of every row"):
+    for text in ("markov", "ndcg@10", "95% interval", "vs popularity", "what became of every row"):
         assert text in shown.stdout
     picture = recipe.parent / "runs" / "small" / "comparison.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -116,6 +116,9 @@ def test_validate_passes_good_files_and_names_bad_rows(tmp_path, small_recipe):
         (["ingest", "{recipe}", "--output", "{recipe}"], "is a file"),
         (["validate", "nothing-*.csv"], "no such file"),
         (["recommend", "{recipe}", "--user", "u1", "--model", "als"], "not in the run"),
+        (["evaluate", "{recipe}", "--set", "runs='/proc/none'"], "/proc/none"),
+        (["ingest", "{recipe}", "-o", "x" * 300], "File name too long"),
+        (["evaluate", "{recipe}", "--set", "evaluation.views=['cold_user']"], "must hold 'all'"),
         (["ingest", "{recipe}", "--set", "events.source.events.files=['gone.csv']"], "gone.csv"),
     ],
 )

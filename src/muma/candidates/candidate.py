@@ -14,8 +14,7 @@ from scipy.sparse import csr_array
 
 from muma.artifact import Artifact, Writer
 from muma.events.event import EventLog
-
-NO_ITEM = -1
+from muma.topk import NO_ITEM  # noqa: F401 - part of this contract
 
 
 @dataclass(frozen=True)

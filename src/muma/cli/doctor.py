@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.table import Table
 
 from muma import __version__
@@ -26,18 +27,22 @@ EXTRAS = {"mf": "implicit", "plot": "matplotlib"}
 def doctor(json: Json = False) -> None:
     """Check Python, libraries, extras, memory, the bundled data and where runs are written.
 
+    Exit code 2 when runs cannot be written here; a missing extra or data set is only said.
+
     Example: muma doctor --json
 
     Python: muma.cli.doctor.findings()
     """
     found = findings()
+    failed = found["working folder"] != "ready"
     if json:
         print_json(found)
-        return
+        raise typer.Exit(2 if failed else 0)
     table = Table(title="muma doctor", title_justify="left", show_header=False)
     for name, value in found.items():
         table.add_row(name, str(value))
     out.print(table)
+    raise typer.Exit(2 if failed else 0)
 
 
 def findings() -> dict[str, Any]:

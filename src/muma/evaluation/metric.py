@@ -21,8 +21,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from muma.errors import DataError
-
-NO_ITEM = -1
+from muma.topk import NO_ITEM
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ class BotsConfig(RuleConfig):
         strikes: minutes over a limit after which the user is a bot for the rest of the log.
     """
 
-    max_per_minute: int = Field(default=120, gt=0)
-    max_impressions_per_minute: int = Field(default=1_200, gt=0)
+    max_per_minute: int = Field(default=120, ge=0)
+    max_impressions_per_minute: int = Field(default=1_200, ge=0)
     strikes: int = Field(default=3, gt=0)
 
 

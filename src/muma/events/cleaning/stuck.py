@@ -20,7 +20,7 @@ class StuckConfig(RuleConfig):
             are still believed.
     """
 
-    max_repeats: int = Field(default=20, gt=0)
+    max_repeats: int = Field(default=20, ge=0)
 
 
 class Stuck(Unfitted):
