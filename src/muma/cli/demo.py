@@ -18,7 +18,7 @@ from muma.cli.show import show_answer, show_ingest, show_report
 from muma.cli.terminal import Json, Set, friendly, now_us, out, print_json, progress_bars
 from muma.errors import ConfigError
 
-WARM, COLD = "13414", "a-new-viewer"
+WARM, COLD = "3911", "a-new-viewer"
 
 
 @friendly

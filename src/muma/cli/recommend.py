@@ -39,7 +39,7 @@ def recommend(
 
     A user that the log has never seen is answered as somebody without history.
 
-    Example: muma recommend recipes/kuairand.toml --user 13414 -k 5
+    Example: muma recommend recipes/kuairand.toml --user 3911 -k 5
 
     Python: muma.app.recommendation.Recommender(config).answer(user)
     """
