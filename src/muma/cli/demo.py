@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -35,7 +36,8 @@ def demo(
     """
     began = time.perf_counter()
     home = project_home()
-    data = f"events.source.path={str(home / 'data' / 'kuairand-pure')!r}"
+    place = os.path.relpath(home / "data" / "kuairand-pure")
+    data = f"events.source.path={place!r}"
     config = read_recipe(home / "recipes" / "demo.toml", overrides=[data, *(set_ or ())])
     with progress_bars(quiet=json):
         report = evaluate_recipe(config, now_us=now_us())

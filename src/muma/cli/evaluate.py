@@ -54,7 +54,7 @@ def draw(config: AppConfig, report: Report) -> str | None:
             results,
             path,
             metric=report.primary,
-            users={view: n for view, n in report.users.items() if n},
+            users={view: n for view, n in report.users.items() if n > 1},
             best=report.served,
             level=report.level,
             title=f"{report.name}: full-catalogue ranking of the test window",
