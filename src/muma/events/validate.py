@@ -65,6 +65,12 @@ def validate(batch: Batch) -> Checked:
         lost = pl.col(f"new {column}").is_null() & pl.col(column).is_not_null()
         refuse(lost, column, "type", _type_reason(column, kind))
         frame = frame.drop(column).rename({f"new {column}": column})
+    if batch.table == "gaze":
+        for column in ("item_id", "screen"):
+            if column not in frame.columns:
+                frame = frame.with_columns(pl.lit(None, dtype=TABLES["gaze"][column]).alias(column))
+        nowhere = pl.col("item_id").is_null() & pl.col("screen").is_null()
+        refuse(nowhere, "screen", "missing", "names neither an item nor a screen")
     frame, failure = ranges(batch.table, tuple(frame.columns)).filter(frame)
     if len(failure):
         refused.append(_out_of_range(batch, failure.details()))
