@@ -4,8 +4,8 @@
     python benchmarks/events.py --rows 100000000        # memory bound of the spilling path
     python benchmarks/events.py --format jsonl --rows 2000000
 
-Rows arrive almost in time order (up to a minute late); 1 % are invalid, 0.5 % are exact repeats, and
-a few users act like bots. Each measurement runs in a fresh process, so `peak_mib` is its own.
+Rows arrive almost in time order (up to a minute late); 1 % are invalid, 0.5 % are exact repeats, one
+client clicks 500 times in ten seconds now and then, and another keeps sending the same event. Each measurement runs in a fresh process, so `peak_mib` is its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from muma.events.sources.files import Files, FilesConfig
 
 CHUNK = 2_000_000
 START = 1_700_000_000_000_000
+STUCK = {"item": 3, "kind": "play", "slot": 0, "p": 0.5, "duration": 60_000}
 
 
 def chunk(index: int, rows: int, *, users: int, items: int) -> pl.DataFrame:
@@ -49,6 +50,15 @@ def chunk(index: int, rows: int, *, users: int, items: int) -> pl.DataFrame:
             "p": rng.uniform(0.01, 1.0, rows),
         }
     )
+    place = pl.int_range(pl.len()) % 200_000
+    frame = frame.with_columns(
+        user=pl.when(place < 500).then(7).when(place > 199_900).then(11).otherwise(pl.col("user")),
+        kind=pl.when(place < 500).then(pl.lit("click")).otherwise(pl.col("kind")),
+    ).with_columns(
+        pl.when(place > 199_900).then(pl.lit(value)).otherwise(pl.col(name)).alias(name)
+        for name, value in STUCK.items()
+    )
+    frame = frame.cast({"slot": pl.Int32, "duration": pl.Int32, "item": pl.Int64, "user": pl.Int64})
     draw = pl.Series(rng.random(rows))
     dirty = frame.with_columns(
         dwell=pl.when(draw < 0.004).then(-1).otherwise(pl.col("dwell")).cast(pl.Int32),
@@ -101,6 +111,9 @@ def measure(path: Path, output: Path, queue: multiprocessing.Queue) -> None:
             "read": report.events.read,
             "kept": report.events.kept,
             "quarantined": report.events.quarantined,
+            "bots": report.refused["events.cleaning.bots"],
+            "stuck": report.refused["events.cleaning.stuck"],
+            "duplicates": report.refused["events.cleaning.duplicates"],
             "seconds": round(seconds, 2),
             "events_per_s": round(report.events.read / seconds),
             "peak_mib": round(common.peak_mib()),

@@ -102,3 +102,9 @@ def test_make_targets_named_in_the_docs_exist():
     for page in PAGES:
         for name in re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE):
             assert name in targets, f"{page.name}: make {name}"
+
+
+def test_the_numbers_table_is_what_the_benchmarks_kept():
+    command = [sys.executable, str(HOME / "benchmarks" / "table.py"), "--check"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr

@@ -15,7 +15,7 @@ import polars as pl
 from muma import artifact
 from muma.app.config import AppConfig
 from muma.app.evaluation import KIND, VERSION
-from muma.candidates.candidate import NO_ITEM, CandidateModel
+from muma.candidates.candidate import CandidateModel
 from muma.candidates.interactions import interactions
 from muma.candidates.storage import artifact_within
 from muma.config import locate
@@ -23,6 +23,7 @@ from muma.errors import ArtifactError, ConfigError, UnknownIdError
 from muma.events.event import EventLog
 from muma.events.log_folder import open_log
 from muma.events.vocabulary import Vocabulary
+from muma.topk import NO_ITEM
 
 
 @dataclass(frozen=True)

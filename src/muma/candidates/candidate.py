@@ -14,7 +14,6 @@ from scipy.sparse import csr_array
 
 from muma.artifact import Artifact, Writer
 from muma.events.event import EventLog
-from muma.topk import NO_ITEM  # noqa: F401 - part of this contract
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Candidates:
 
     Attributes:
         user_B: dense user indices, int64.
-        item_BN: dense item indices, int64; `NO_ITEM` pads a user with fewer than N.
+        item_BN: dense item indices, int64; `muma.topk.NO_ITEM` pads a user with fewer than N.
         scores: one float32 array [B, N] per source; NaN where that source has no score and where
             there is no item. The first entry is the one that ordered the items.
     """

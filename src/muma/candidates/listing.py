@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy.sparse import csr_array
 
-from muma.candidates.candidate import NO_ITEM, Candidates
+from muma.candidates.candidate import Candidates
 from muma.errors import ConfigError, DataError
-from muma.topk import top_k
+from muma.topk import NO_ITEM, top_k
 
 CELLS = 1 << 22  # scores held at once: 16 MiB as float32
 

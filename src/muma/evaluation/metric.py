@@ -73,17 +73,17 @@ class RankedLists:
         return dims(self.truth)[1]
 
     @cached_property
-    def gain_BK(self) -> np.ndarray:  # noqa: N802
+    def gain_BK(self) -> np.ndarray:
         """Gain of each listed item, 0 where it is not in the truth; float64 [B, K]."""
         return np.nan_to_num(lookup(self.truth, self.item_BK), copy=False, nan=0.0)
 
     @cached_property
-    def hit_BK(self) -> np.ndarray:  # noqa: N802
+    def hit_BK(self) -> np.ndarray:
         """Whether each listed item is in the truth; boolean [B, K]."""
         return self.gain_BK > 0
 
     @cached_property
-    def relevant_B(self) -> np.ndarray:  # noqa: N802
+    def relevant_B(self) -> np.ndarray:
         """Number of items in each user's truth; int64 [B]."""
         return np.diff(self.truth.indptr).astype(np.int64)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from muma.errors import SchemaError
 from muma.events.event import DOMAINS, KINDS, TABLES, Batch
+from muma.events.quarantine import COLUMNS
 from muma.events.schema import REASONS, REQUIRED, ranges
 
 ID_COLUMNS = ("user_id", "item_id", "src", "dst")
@@ -213,14 +214,6 @@ def _rows(batch: Batch, hit: pl.DataFrame, column: str, rule: str, reason: str) 
 
 
 def _concat(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    empty = {
-        "file": pl.String,
-        "row": pl.Int64,
-        "column": pl.String,
-        "value": pl.String,
-        "rule": pl.String,
-        "reason": pl.String,
-    }
-    return pl.concat(
-        [pl.DataFrame(schema=empty), *(p.with_columns(pl.col("row").cast(pl.Int64)) for p in parts)]
-    )
+    columns = {name: kind for name, kind in COLUMNS.items() if name != "table"}
+    rows = [part.with_columns(pl.col("row").cast(columns["row"])) for part in parts]
+    return pl.concat([pl.DataFrame(schema=columns), *rows])

@@ -20,13 +20,14 @@ import pytest
 from scipy.sparse import csr_array
 
 from muma.artifact import read, write
-from muma.candidates.candidate import NO_ITEM, CandidateModel, Candidates
+from muma.candidates.candidate import CandidateModel, Candidates
 from muma.candidates.interactions import interactions, seen
 from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
 from muma.events.vocabulary import Vocabulary
 from muma.rng import derive
 from muma.testing.logs import SECOND, log_of, random_log, tiny_log
+from muma.topk import NO_ITEM
 
 USERS = 30
 ITEMS = 20
