@@ -8,6 +8,9 @@
     ├── UnknownIdError     a user or item that the vocabulary has never seen
     ├── NotFittedError     a model was asked before it was fitted
     ├── ArtifactError      a saved folder is missing, damaged or of another format
+    ├── StreamError        an event stream cannot be read or written
+    │   └── RetryLater     too much is waiting; nothing was taken, send it again (carries seconds)
+    ├── StoreError         a state store cannot be read or written
     └── MissingExtraError  an optional library is not installed (names the extra)
 
 A message says what was got, what is allowed and what to do next. The command line maps every
@@ -59,6 +62,27 @@ class NotFittedError(MumaError):
 
 class ArtifactError(MumaError):
     """A saved folder is missing, damaged or of another format."""
+
+
+class StreamError(MumaError):
+    """An event stream cannot be read or written."""
+
+
+class RetryLater(StreamError):  # noqa: N818 - an answer to the sender, not a fault
+    """Too much is waiting; nothing of the request was taken.
+
+    Args:
+        message: what is full.
+        after_s: seconds after which to send it again.
+    """
+
+    def __init__(self, message: str, *, after_s: float) -> None:
+        self.after_s = after_s
+        super().__init__(f"{message}; retry after {after_s:.2g} s")
+
+
+class StoreError(MumaError):
+    """A state store cannot be read or written."""
 
 
 class MissingExtraError(MumaError, ImportError):

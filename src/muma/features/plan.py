@@ -1,0 +1,494 @@
+"""A set of features, compiled: which integers each kind of key keeps, and how columns read them.
+
+The state of a key is one row of 64-bit integers, all zero when nothing has happened:
+
+    row[0]        time of the newest event that wrote here, microseconds + 1
+    Sliding       `slots` x [pane + 1, words ...]: the ring; pane k lives in slot k mod slots
+    Decay         [epoch + 1, words ...] of the folded past, then `slots` x [epoch + 1, words ...]
+    AllTime       [words ...]
+    Gap           `slots` x [start + 1, end + 1, words ...], newest session first
+    sequence      [count], then `slots` x [time, item + 1 << 16 | kind << 8 | domain, dwell], oldest first
+
+Words of `min` hold `high - value + 1` and of `max` `value - low + 1`, so that zero means nothing and
+both merge by maximum. Sketch registers lie eight to a word, the first in the lowest byte.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from muma.config import build
+from muma.errors import ConfigError
+from muma.features.config import FeaturesConfig
+from muma.features.feature import Family, Feature, Moment, Partial, SequenceSpec
+from muma.features.keys import KeyKind
+from muma.features.measure import IDS, Measure
+from muma.features.span import parse_span
+from muma.features.where import ANY, Where, filters
+from muma.features.window import (
+    DECAY_LIMIT,
+    WEIGHTS,
+    AllTime,
+    Decay,
+    Gap,
+    Sliding,
+    Window,
+    sub_step,
+)
+
+SLIDING, DECAY, ALL_TIME, GAP, SEQUENCE = range(5)
+ADD, BEST, HLL, BUCKET = range(4)
+LIVE_EPOCHS = 4  # epochs of a decayed sum that can still take late events
+HEADER = 1  # words before the first state
+
+
+@dataclass(frozen=True)
+class Write:
+    """A bit of an event: it passes the filter `where` and has the column `needs`."""
+
+    where: str
+    needs: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of integers prepared per event: a measure, or an id as number or as hash coupon."""
+
+    measure: Measure
+    hashed: bool = False
+
+
+@dataclass
+class State:
+    """One state inside a row (see the module's picture)."""
+
+    kind: int
+    span: int  # pane, half-life or gap in microseconds; 0 else
+    slots: int
+    horizon: int  # microseconds; -1 is for ever
+    member: int  # write that makes an event a member (sessions, sequences); -1 else
+    label: str
+    offset: int = 0
+    stride: int = 0
+    partials: list[Partial] = field(default_factory=list)
+    first_part: int = 0
+
+    @property
+    def head(self) -> int:
+        """Words before a slot's partials."""
+        return {SLIDING: 1, DECAY: 1, ALL_TIME: 0, GAP: 2, SEQUENCE: 0}[self.kind]
+
+    @property
+    def words(self) -> int:
+        """Words of the whole state."""
+        return {
+            SLIDING: self.slots * self.stride,
+            DECAY: (self.slots + 1) * self.stride,
+            ALL_TIME: self.stride,
+            GAP: self.slots * self.stride,
+            SEQUENCE: 1 + self.slots * 3,
+        }[self.kind]
+
+    @property
+    def reach(self) -> int:
+        """Microseconds after its newest event at which the state reads as nothing; -1 is never."""
+        if self.kind == SLIDING:
+            return self.slots * self.span
+        if self.kind == DECAY:
+            return DECAY_LIMIT * self.span
+        return self.horizon
+
+
+@dataclass(frozen=True)
+class Read:
+    """A merged partial: where it is kept and where it goes in the merged integers."""
+
+    state: int
+    part: int  # place among the state's partials
+    argument: int  # panes of a window; 0 open or 1 closed session
+    place: int  # first word among the merged words of the key kind
+    words: int
+
+
+@dataclass
+class KindPlan:
+    """Everything kept under one kind of key, as objects and as the arrays that kernels read.
+
+    Shape:
+        state_table: int64 [S, 9] = kind, span, slots, offset, stride, first part, end part, horizon,
+            member write.
+        part_table: int64 [P, 6] = op, write, column, words, word offset in a slot, bound.
+        sign_table: int64 [P]: a `BEST` part keeps the maximum of `sign * (value - bound)`, where
+            the sign is -1 and the bound `high + 1` for a min, +1 and `low - 1` for a max.
+        read_table: int64 [R, 5] = state, part, argument, place, words.
+    """
+
+    key: KeyKind
+    states: list[State] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    width: int = HEADER
+    merged: int = 0
+    state_table: np.ndarray = field(default_factory=lambda: np.zeros((0, 9), np.int64))
+    part_table: np.ndarray = field(default_factory=lambda: np.zeros((0, 6), np.int64))
+    sign_table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    read_table: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.int64))
+
+    @property
+    def name(self) -> str:
+        """Name of the kind of key: the store's table."""
+        return self.key.name
+
+    @property
+    def reach(self) -> int:
+        """Microseconds after its newest event at which a key reads as nothing; -1 is never."""
+        reaches = [state.reach for state in self.states]
+        return -1 if -1 in reaches else max(reaches, default=0)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A family with the places of its cells: what `values` needs."""
+
+    name: str
+    family: Family
+    features: tuple[Feature, ...]
+    places: tuple[np.ndarray, ...]  # per cell position, place in all the merged words, int64 [F]
+    partials: tuple[tuple[Partial, ...], ...]  # per cell position and feature
+    decays: tuple[np.ndarray, ...]  # per cell position, half-life or 0, int64 [F]
+    kinds: np.ndarray  # bool [F, K]: kinds of key a feature needs
+    columns: slice
+
+
+class Plan:
+    """A compiled set of features.
+
+    Attributes:
+        config: what it was compiled from.
+        filters: every filter by name.
+        kinds: key kinds that keep state, each a `KindPlan`.
+        writes, columns_: what is prepared of an event (`activity.py`).
+        columns: names of the scalar columns, in order.
+        sequences: the sequences, with the kind and the state that keep each.
+    """
+
+    def __init__(self, config: FeaturesConfig) -> None:
+        self.config = config
+        self.lateness = parse_span(config.lateness)
+        self.ahead = parse_span(config.ahead)
+        self.filters: dict[str, Where] = filters(config.filters)
+        self.kinds: list[KindPlan] = []
+        self.writes: list[Write] = []
+        self.event_columns: list[Column] = []
+        self.sequences: list[tuple[SequenceSpec, int, int]] = []
+        self._blocks: list[_Block] = []
+        families = {
+            name: build(spec, where=f"features.blocks.{name}", methods=("features", "values"))
+            for name, spec in config.blocks.items()
+        }
+        declared = {name: tuple(family.features()) for name, family in families.items()}
+        reads = self._keep(declared)
+        self._keep_sequences()
+        for kind in self.kinds:
+            self._lay_out(kind)
+        self.offsets = np.cumsum([0, *(kind.merged for kind in self.kinds)])
+        names: list[str] = []
+        for name, features in declared.items():
+            self._blocks.append(self._block(name, families[name], features, reads, len(names)))
+            names += [column for feature in features for column in feature.columns]
+        self.columns = tuple(names)
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated:
+            raise ConfigError(
+                f"two features have the name {repeated[0]!r}; change a window or a block"
+            )
+        if not names and not self.sequences:
+            raise ConfigError(
+                "features: there is neither a block nor a sequence; name at least one"
+            )
+
+    @property
+    def merged(self) -> int:
+        """Words of merged integers per request, over all kinds of key."""
+        return int(self.offsets[-1])
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Components of keys that events and requests must resolve."""
+        return tuple(dict.fromkeys(part for kind in self.kinds for part in kind.key.components))
+
+    def kind(self, name: str) -> int:
+        """Place of a kind of key in `kinds`."""
+        return next(i for i, kind in enumerate(self.kinds) if kind.name == name)
+
+    def values(self, merged_BM: np.ndarray, present_BK: np.ndarray, moment: Moment) -> np.ndarray:
+        """Turn merged integers into features.
+
+        Args:
+            merged_BM: int64, the kinds' merged words side by side (`offsets`).
+            present_BK: bool, whether the request has a key of each kind.
+            moment: the requests.
+
+        Returns:
+            float64 [B, F], NaN where there is no value.
+        """
+        values_BF = np.empty((len(moment), len(self.columns)))
+        for block in self._blocks:
+            cells = [
+                _cell(merged_BM, places, partials, decays, moment.at_B)
+                for places, partials, decays in zip(
+                    block.places, block.partials, block.decays, strict=True
+                )
+            ]
+            found = block.family.values(cells, moment)
+            absent_BF = (~present_BK) @ block.kinds.T if block.kinds.any() else None
+            if absent_BF is not None and absent_BF.any():
+                found = np.where(absent_BF[:, :, None], np.nan, found)
+            values_BF[:, block.columns] = found.reshape(len(moment), -1)
+        return values_BF
+
+    def explain(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """(block, description of what it reads, columns) of every feature, for people."""
+        found = []
+        for block in self._blocks:
+            for feature in block.features:
+                reads = ", ".join(
+                    f"{c.partial.op} {c.partial.measure.column} of {c.partial.where} by {c.key} over {c.window.label}"
+                    for c in feature.cells
+                )
+                found.append((block.name, reads or "the moment", feature.columns))
+        return found
+
+    def _kind(self, name: str) -> KindPlan:
+        key = KeyKind.parse(name)
+        for kind in self.kinds:
+            if kind.name == key.name:
+                return kind
+        self.kinds.append(KindPlan(key))
+        return self.kinds[-1]
+
+    def _write(self, where: str, needs: str) -> int:
+        if where not in self.filters:
+            raise ConfigError(
+                f"unknown filter {where!r}; allowed: {', '.join(sorted(self.filters))}"
+            )
+        write = Write(where, needs)
+        if write not in self.writes:
+            self.writes.append(write)
+        return self.writes.index(write)
+
+    def _column(self, column: Column) -> int:
+        if column not in self.event_columns:
+            self.event_columns.append(column)
+        return self.event_columns.index(column)
+
+    def _state(self, kind: KindPlan, window: Window) -> State:
+        """The state that keeps partials of `window`; rings grow to the longest length asked of them."""
+        label = type(window).__name__
+        if isinstance(window, Sliding):
+            slots = window.panes + -(-self.ahead // window.pane)
+            made = State(SLIDING, window.pane, slots, -1, -1, label)
+        elif isinstance(window, Decay):
+            if (LIVE_EPOCHS - 1) * window.half_life < self.lateness:
+                raise ConfigError(
+                    f"a half-life of {window.label} cannot take events {self.config.lateness} late; "
+                    f"make it at least a third of features.lateness"
+                )
+            made = State(DECAY, window.half_life, LIVE_EPOCHS, -1, -1, label)
+        elif isinstance(window, AllTime):
+            horizon = -1 if window.horizon is None else window.horizon
+            made = State(ALL_TIME, 0, 1, horizon, -1, label)
+        else:
+            slots = -(-self.lateness // window.gap) + 3
+            member = self._write(window.member, "one")
+            made = State(GAP, window.gap, slots, window.horizon, member, label)
+        for state in kind.states:
+            same = (state.kind, state.span, state.horizon, state.member)
+            if same == (made.kind, made.span, made.horizon, made.member):
+                state.slots = max(state.slots, made.slots)
+                return state
+        kind.states.append(made)
+        return made
+
+    def _keep(
+        self, declared: Mapping[str, Sequence[Feature]]
+    ) -> dict[tuple, tuple[KindPlan, Read]]:
+        reads: dict[tuple, tuple[KindPlan, Read]] = {}
+        for features in declared.values():
+            for feature in features:
+                for extra in feature.keys:
+                    self._kind(extra)
+                for cell in feature.cells:
+                    kind = self._kind(cell.key)
+                    signature = (kind.name, cell.window, cell.partial)
+                    if signature in reads:
+                        continue
+                    _check(cell.window, cell.partial)
+                    state = self._state(kind, cell.window)
+                    if cell.partial not in state.partials:
+                        state.partials.append(cell.partial)
+                    window = cell.window
+                    argument = window.panes if isinstance(window, Sliding) else 0
+                    if isinstance(window, Gap):
+                        argument = int(window.which == "closed")
+                    read = Read(
+                        kind.states.index(state),
+                        state.partials.index(cell.partial),
+                        argument,
+                        kind.merged,
+                        cell.partial.words,
+                    )
+                    kind.merged += cell.partial.words
+                    kind.reads.append(read)
+                    reads[signature] = (kind, read)
+        return reads
+
+    def _keep_sequences(self) -> None:
+        for name, config in self.config.sequences.items():
+            kind = self._kind(config.key)
+            horizon = None if config.horizon is None else parse_span(config.horizon)
+            spec = SequenceSpec(name, kind.name, config.of, config.length, horizon)
+            member = self._write(config.of, "one")
+            state = State(
+                SEQUENCE, 0, config.length, -1 if horizon is None else horizon, member, name
+            )
+            kind.states.append(state)
+            self.sequences.append((spec, self.kinds.index(kind), len(kind.states) - 1))
+
+    def _lay_out(self, kind: KindPlan) -> None:
+        parts: list[list[int]] = []
+        signs: list[int] = []
+        for state in kind.states:
+            state.first_part, state.offset = len(parts), kind.width
+            place = state.head
+            for partial in state.partials:
+                parts.append(self._part(partial, place))
+                signs.append(-1 if partial.op == "min" else 1)
+                place += partial.words
+            state.stride = 3 if state.kind == SEQUENCE else place
+            kind.width += state.words
+        kind.state_table = np.array(
+            [
+                [s.kind, s.span, s.slots, s.offset, s.stride, s.first_part,
+                 s.first_part + len(s.partials), s.horizon, s.member]
+                for s in kind.states
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 9)  # fmt: skip
+        kind.part_table = np.array(parts, dtype=np.int64).reshape(-1, 6)
+        kind.sign_table = np.array(signs, dtype=np.int64)
+        kind.read_table = np.array(
+            [
+                [r.state, kind.states[r.state].first_part + r.part, r.argument, r.place, r.words]
+                for r in kind.reads
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 5)
+
+    def _part(self, partial: Partial, place: int) -> list[int]:
+        measure = partial.measure
+        needs = measure.column
+        op = {"add": ADD, "count": ADD, "min": BEST, "max": BEST, "hll": HLL, "bucket": BUCKET}
+        bound = 0
+        if partial.op == "count":
+            measure = Measure("one")
+        elif partial.op == "max":
+            bound = measure.low - 1
+        elif partial.op == "min":
+            bound = measure.high + 1
+        column = self._column(Column(measure, hashed=partial.op == "hll"))
+        write = self._write(partial.where, needs)
+        return [op[partial.op], write, column, partial.words, place, bound]
+
+    def _block(
+        self,
+        name: str,
+        family: Family,
+        features: tuple[Feature, ...],
+        reads: Mapping[tuple, tuple[KindPlan, Read]],
+        first: int,
+    ) -> _Block:
+        shapes = {(len(f.cells), len(f.columns)) for f in features}
+        if len(shapes) != 1:
+            raise ConfigError(f"features.blocks.{name}: features of one block must have one shape")
+        places, partials, decays = [], [], []
+        for position in range(len(features[0].cells)):
+            cells = [feature.cells[position] for feature in features]
+            found = [reads[KeyKind.parse(c.key).name, c.window, c.partial] for c in cells]
+            places.append(
+                np.array(
+                    [self.offsets[self.kinds.index(kind)] + read.place for kind, read in found]
+                )
+            )
+            partials.append(tuple(cell.partial for cell in cells))
+            decays.append(
+                np.array([c.window.half_life if isinstance(c.window, Decay) else 0 for c in cells])
+            )
+        needed = np.zeros((len(features), len(self.kinds)), dtype=bool)
+        for row, feature in enumerate(features):
+            for key in (*feature.keys, *(cell.key for cell in feature.cells)):
+                needed[row, self.kind(KeyKind.parse(key).name)] = True
+        width = sum(len(feature.columns) for feature in features)
+        return _Block(
+            name, family, features, tuple(places), tuple(partials), tuple(decays), needed,
+            slice(first, first + width),
+        )  # fmt: skip
+
+
+def _check(window: Window, partial: Partial) -> None:
+    """Refuse what a window cannot keep."""
+    if partial.op in ("hll", "bucket") and partial.measure.column not in IDS:
+        raise ConfigError(f"{partial.op} counts an id, not {partial.measure.column!r}")
+    if partial.op not in ("hll", "bucket") and partial.measure.column in IDS:
+        raise ConfigError(f"{partial.op} of the id {partial.measure.column!r} means nothing")
+    if isinstance(window, Decay) and partial.op == "add" and partial.measure.low < 0:
+        raise ConfigError(f"{partial.measure.column!r} can be negative and does not decay")
+    if isinstance(window, Decay) and partial.op not in ("add", "count", "bucket"):
+        raise ConfigError(f"{partial.op} does not decay; use sums and counts with {window.label!r}")
+    if isinstance(window, Gap) and partial.op in ("hll", "bucket"):
+        raise ConfigError(f"a session cannot keep a {partial.op}")
+    timed = partial.op == "max" and partial.measure.column == "time"
+    if isinstance(window, AllTime) and window.horizon is not None and not timed:
+        raise ConfigError(
+            f"window {window.label!r} forgets by the time of the last event: only a recency can use it"
+        )
+
+
+def _cell(
+    merged_BM: np.ndarray,
+    places: np.ndarray,
+    partials: tuple[Partial, ...],
+    decays: np.ndarray,
+    at_B: np.ndarray,
+) -> np.ndarray:
+    """What `values` gets for one cell position (see `Family.values`)."""
+    first = partials[0]
+    if first.op in ("hll", "bucket"):
+        words = merged_BM[:, places[:, None] + np.arange(first.words)]
+        if first.op == "hll":
+            return np.ascontiguousarray(words).view(np.uint8)
+        return _undecayed(words.astype(np.float64), decays, at_B)
+    raw = merged_BM[:, places]
+    if first.op == "max":
+        low = np.array([p.measure.low for p in partials], dtype=np.int64)
+        return np.where(raw > 0, raw + (low - 1), np.nan)
+    if first.op == "min":
+        high = np.array([p.measure.high for p in partials], dtype=np.int64)
+        return np.where(raw > 0, (high + 1) - raw, np.nan)
+    return _undecayed(raw.astype(np.float64), decays, at_B)
+
+
+def _undecayed(cell: np.ndarray, decays: np.ndarray, at_B: np.ndarray) -> np.ndarray:
+    """Divide decayed sums by the weight of the moment."""
+    for half_life in np.unique(decays[decays > 0]).tolist():
+        columns = decays == half_life
+        weight_B = WEIGHTS[sub_step(at_B, half_life)].astype(np.float64)
+        shape = (-1,) + (1,) * (cell.ndim - 1)
+        cell[:, columns] = cell[:, columns] / weight_B.reshape(shape)
+    return cell
+
+
+__all__ = ["ANY", "Column", "KindPlan", "Plan", "Read", "State", "Write"]
