@@ -12,6 +12,7 @@ from muma.candidates.interactions import Signal
 from muma.config import Config, Spec, load_recipe, parse
 from muma.events.cleaning.cleaning import CleaningConfig
 from muma.events.split import VIEWS, View
+from muma.features.config import FeaturesConfig
 
 METRICS = [
     "muma.evaluation.metrics.ndcg.NDCG",
@@ -69,6 +70,28 @@ class EventsSection(Config):
                 f"(split.train = {train}); set events.cleaning.fit_share = {train} or lower"
             )
         return self
+
+
+class StreamSection(Config):
+    """How events flow into features online.
+
+    Attributes:
+        partitions: partitions of the event stream; fixed once it is made.
+        memory_mib: resident feature state; keys that do not fit wait in the store.
+        dedup_horizon: an event id that comes twice within it counts once.
+        most_at_once: most events in one step of the engine.
+        queue_events: events that may wait to be written before senders are told to retry.
+        lag_events: events that may wait for the engine before senders are told to retry.
+        checkpoint_s: seconds between copies of the state that survive a power cut.
+    """
+
+    partitions: int = Field(default=4, ge=1, le=256)
+    memory_mib: int = Field(default=2048, ge=16)
+    dedup_horizon: str = "10m"
+    most_at_once: int = Field(default=200_000, ge=1)
+    queue_events: int = Field(default=100_000, ge=1)
+    lag_events: int = Field(default=5_000_000, ge=1)
+    checkpoint_s: float = Field(default=60.0, gt=0)
 
 
 class CandidatesSection(Config):
@@ -154,6 +177,8 @@ class AppConfig(Config):
     seed: int = Field(default=7, ge=0)
     runs: str = "runs"
     events: EventsSection
+    features: FeaturesConfig = FeaturesConfig()
+    stream: StreamSection = StreamSection()
     candidates: CandidatesSection
     evaluation: EvaluationSection = EvaluationSection()
 
