@@ -1,0 +1,95 @@
+"""The reading side for other processes: features straight from the store's last commit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from muma.errors import StoreError
+from muma.features.catalogue import Catalogue
+from muma.features.feature import FeatureTable
+from muma.features.online.engine import COUNTERS
+from muma.features.online.reading import Reading
+from muma.features.online.record import decode, signature, view
+from muma.features.plan import Plan
+from muma.features.store import Snapshot, StateStore
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How new a state is: commits of the store, and the newest event time in it (microseconds)."""
+
+    version: int
+    watermark: int
+
+
+class FeatureReader:
+    """Reads features of a plan from a store; every call sees one commit, whole.
+
+    Args:
+        plan: the features, the ones that the writing engine was built on.
+        store: opened for reading.
+        catalogue: attributes of items.
+    """
+
+    def __init__(self, plan: Plan, store: StateStore, catalogue: Catalogue) -> None:
+        self.plan, self._store = plan, store
+        self._reading = Reading(plan, catalogue)
+        self._signs = [signature(kind) for kind in plan.kinds]
+        self._scratch = [np.zeros((256, kind.width), dtype=np.int64) for kind in plan.kinds]
+
+    def lookup(self, user: int, items: np.ndarray, at: int) -> FeatureTable:
+        """Features of one user with N items at `at`; see `Engine.lookup`.
+
+        Raises:
+            StoreError: a record is damaged or of another plan.
+        """
+        with self._store.snapshot() as snapshot:
+            return self._reading.lookup(self._rows_of(snapshot), user, items, at)
+
+    def table(self, users: np.ndarray, items: np.ndarray, ats: np.ndarray) -> FeatureTable:
+        """Features of B (user, item, moment) requests; see `Engine.table`."""
+        with self._store.snapshot() as snapshot:
+            return self._reading.table(self._rows_of(snapshot), users, items, ats)
+
+    def freshness(self) -> Freshness:
+        """How new the state is."""
+        with self._store.snapshot() as snapshot:
+            counted = snapshot.blob(COUNTERS)
+            watermark = -1 if counted is None else int(json.loads(counted)["watermark"])
+            return Freshness(snapshot.version, watermark)
+
+    def record(self, table: str, key: int) -> dict[str, Any] | None:
+        """The state of one key as readable data; None when there is none.
+
+        Raises:
+            StoreError: there is no such kind of key.
+        """
+        places = [i for i, kind in enumerate(self.plan.kinds) if kind.name == table]
+        if not places:
+            known = ", ".join(kind.name for kind in self.plan.kinds)
+            raise StoreError(f"no state is kept by {table!r}; these keep some: {known}")
+        kind = self.plan.kinds[places[0]]
+        with self._store.snapshot() as snapshot:
+            rows, row = self._rows_of(snapshot)(places[0], np.array([key], dtype=np.uint64))
+        found = rows[row[0]]
+        return view(kind, found) if found[0] else None
+
+    def _rows_of(self, snapshot: Snapshot):  # noqa: ANN202 - a RowsOf
+        def rows_of(place: int, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            kind = self.plan.kinds[place]
+            if len(keys) > 1:
+                keys, back = np.unique(keys, return_inverse=True)
+            else:
+                back = np.zeros(len(keys), dtype=np.int64)
+            if len(keys) > len(self._scratch[place]):
+                self._scratch[place] = np.zeros((2 * len(keys), kind.width), dtype=np.int64)
+            scratch = self._scratch[place]
+            row_N = np.arange(len(keys), dtype=np.int64)
+            decode(snapshot.get(kind.name, keys), scratch, row_N, self._signs[place], kind.name)
+            return scratch, back.astype(np.int64)
+
+        return rows_of

@@ -1,0 +1,122 @@
+"""From requests to features, whoever holds the rows: what the engine and the reader share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from muma.features.activity import components
+from muma.features.catalogue import Catalogue
+from muma.features.feature import FeatureTable, Moment, Sequences
+from muma.features.keys import pack
+from muma.features.online.kernel_tables import KernelTables, kernel_tables
+from muma.features.online.read_kernel import read, read_sequence
+from muma.features.plan import Plan
+
+RowsOf = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Kind of key (its place) and uint64 keys [N] -> rows int64 [R, width], row of each key int64 [N]."""
+
+_ALONE = {"user", "friends", "global"}  # components that the items of a lookup share
+
+
+class Reading:
+    """Reads features of a plan through a function that finds rows."""
+
+    def __init__(self, plan: Plan, catalogue: Catalogue) -> None:
+        self.plan, self.catalogue = plan, catalogue
+        self.kernels: list[KernelTables] = [
+            kernel_tables(kind, len(plan.writes)) for kind in plan.kinds
+        ]
+
+    def lookup(self, rows_of: RowsOf, user: int, items: np.ndarray, at: int) -> FeatureTable:
+        """One user with N items at one moment.
+
+        Args:
+            rows_of: finds rows.
+            user: dense index, -1 for nobody known.
+            items: dense indices, int64 [N]; -1 for no item.
+            at: microseconds.
+        """
+        item_B = np.asarray(items, dtype=np.int64)
+        user_B = np.full(len(item_B), user, dtype=np.int64)
+        at_B = np.full(len(item_B), at, dtype=np.int64)
+        return self._read(rows_of, user_B, item_B, at_B, one_user=True)
+
+    def table(
+        self, rows_of: RowsOf, users: np.ndarray, items: np.ndarray, ats: np.ndarray
+    ) -> FeatureTable:
+        """B requests of any users, items and moments (int64 [B] each)."""
+        return self._read(
+            rows_of,
+            np.asarray(users, dtype=np.int64),
+            np.asarray(items, dtype=np.int64),
+            np.asarray(ats, dtype=np.int64),
+            one_user=False,
+        )
+
+    def _read(
+        self,
+        rows_of: RowsOf,
+        user_B: np.ndarray,
+        item_B: np.ndarray,
+        at_B: np.ndarray,
+        *,
+        one_user: bool,
+    ) -> FeatureTable:
+        plan, count = self.plan, len(item_B)
+        parts = components(plan, self.catalogue, user_B, item_B)
+        merged_BM = np.zeros((count, plan.merged), dtype=np.int64)
+        present_BK = np.zeros((count, len(plan.kinds)), dtype=np.bool_)
+        found: dict[int, tuple[np.ndarray, np.ndarray, bool]] = {}
+        for place, kind in enumerate(plan.kinds):
+            shared = one_user and count > 1 and set(kind.key.components) <= _ALONE
+            keep = slice(0, 1) if shared else slice(None)
+            keys, present = pack([parts[name][keep] for name in kind.key.components])
+            present_BK[:, place] = present
+            if not kind.states:
+                continue
+            rows, row_N = rows_of(place, keys)
+            row_N = np.where(present, row_N, -1)
+            found[place] = (rows, row_N, shared)
+            first = int(plan.offsets[place])
+            if shared:
+                one = np.zeros((1, plan.merged), dtype=np.int64)
+                read(rows, row_N, at_B[:1], self.kernels[place], first, one)
+                merged_BM[:, first : first + kind.merged] = one[:, first : first + kind.merged]
+            else:
+                read(rows, row_N, at_B, self.kernels[place], first, merged_BM)
+        published = self.catalogue.of_items(self.catalogue.published_I, item_B)
+        values = plan.values(merged_BM, present_BK, Moment(at_B, published, parts))
+        return FeatureTable(plan.columns, values, at_B, self._sequences(found, at_B))
+
+    def _sequences(
+        self, found: dict[int, tuple[np.ndarray, np.ndarray, bool]], at_B: np.ndarray
+    ) -> dict[str, Sequences]:
+        shown = {}
+        for spec, place, state in self.plan.sequences:
+            rows, row_N, shared = found[place]
+            kept = self.plan.kinds[place].states[state]
+            entry_BL3 = np.zeros((len(row_N), spec.length, 3), dtype=np.int64)
+            count_B = np.zeros(len(row_N), dtype=np.int64)
+            read_sequence(rows, row_N, at_B, kept.offset, kept.horizon, entry_BL3, count_B)
+            if shared:
+                entry_BL3 = np.broadcast_to(entry_BL3, (len(at_B), spec.length, 3))
+                count_B = np.broadcast_to(count_B, len(at_B))
+            shown[spec.name] = unpack(entry_BL3, count_B)
+        return shown
+
+
+def unpack(entry_BL3: np.ndarray, count_B: np.ndarray) -> Sequences:
+    """Sequence arrays from entries (time, packed, dwell) at the right end of each row."""
+    length = entry_BL3.shape[1]
+    mask = np.arange(length) >= length - count_B[:, None]
+    time, packed, dwell = entry_BL3[..., 0], entry_BL3[..., 1], entry_BL3[..., 2]
+    return Sequences(
+        np.where(mask, (packed >> 16) - 1, -1),
+        np.where(mask, time, 0),
+        np.where(mask, (packed >> 8) & 255, -1),
+        np.where(mask, packed & 255, -1),
+        np.where(mask, dwell, -1),
+        mask,
+    )

@@ -1,0 +1,222 @@
+"""A row as bytes, and back: what a store keeps of one key.
+
+    byte  0       format version
+    bytes 1-4     signature of the kind's layout: another plan's record is refused
+    bytes 5-8     checksum of the rest
+    rest          runs: varint of zero words skipped, varint of words that follow, each as a varint
+                  of its zigzag form; words after the last run are zero
+
+Rows are tidied first (`tidy_kernel.py`), so that equal sets of events give equal bytes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numba
+import numpy as np
+
+from muma.errors import StoreError
+from muma.features.online.kernel_tables import KernelTables
+from muma.features.online.tidy_kernel import tidy
+from muma.features.plan import DECAY, GAP, SEQUENCE, SLIDING, KindPlan
+from muma.features.store import Records
+
+FORMAT = 1
+HEADER = 9
+_FNV = 0x811C9DC5
+_PRIME = 0x01000193
+WRONG = ("", "is cut short", "is of another format", "is of another feature set", "is damaged")
+
+
+def signature(kind: KindPlan) -> int:
+    """32 bits that change with the layout of a kind's rows."""
+    layout = kind.state_table.tobytes() + kind.part_table.tobytes() + kind.sign_table.tobytes()
+    return zlib.crc32(kind.name.encode() + layout)
+
+
+def encode(rows: np.ndarray, row_N: np.ndarray, tables: KernelTables, sign: int) -> Records:
+    """Bytes of some rows; the rows are tidied in place.
+
+    Args:
+        rows: int64 [R, width].
+        row_N: int64, which rows.
+        tables: the kind's plan.
+        sign: its `signature`.
+    """
+    tidy(rows, row_N, tables)
+    most = HEADER + rows.shape[1] * 11 + 20
+    data = np.empty(min(max(len(row_N) * 256, most), 1 << 26), dtype=np.uint8)
+    lengths = np.zeros(len(row_N), dtype=np.int64)
+    done = size = 0
+    while True:
+        done, size = _encode(rows, row_N, np.uint32(sign), data, lengths, done, size)
+        if done == len(row_N):
+            break
+        grown = np.empty(max(2 * len(data), size + most), dtype=np.uint8)
+        grown[:size] = data[:size]
+        data = grown
+    return Records(data[:size], np.cumsum(lengths) - lengths, lengths)
+
+
+def decode(records: Records, rows: np.ndarray, row_N: np.ndarray, sign: int, table: str) -> None:
+    """Fill rows from bytes; an absent record (length 0) makes a row of zeros.
+
+    Args:
+        records: N of them.
+        rows: int64 [R, width], changed in place.
+        row_N: int64, the row of each record.
+        sign: the kind's `signature`.
+        table: the kind's name, for messages.
+
+    Raises:
+        StoreError: a record is damaged, cut short, or of another format or plan.
+    """
+    wrong, at = _decode(records.data, records.starts, records.lengths, rows, row_N, np.uint32(sign))
+    if wrong:
+        advice = (
+            "rebuild the state with 'muma stream' in a new folder"
+            if wrong in (2, 3)
+            else "restore the last snapshot of the store and run 'muma stream' again"
+        )
+        raise StoreError(
+            f"a record of {table!r} (number {at} of the read) {WRONG[wrong]}; {advice}"
+        )
+
+
+def view(kind: KindPlan, row: np.ndarray) -> dict[str, Any]:
+    """A row as readable data: every state with what is in it (the JSON view of paper eq. 18)."""
+    found: dict[str, Any] = {"newest_us": int(row[0]) - 1}
+    for state in kind.states:
+        names = [
+            f"{p.op} {p.measure.column} of {p.where}" if p.op != "count" else f"events of {p.where}"
+            for p in state.partials
+        ]
+        if state.kind == SEQUENCE:
+            words = row[state.offset + 1 : state.offset + 1 + int(row[state.offset]) * 3]
+            found[f"sequence {state.label}"] = [
+                {"time_us": int(t), "item": (int(p) >> 16) - 1, "dwell_ms": int(d)}
+                for t, p, d in words.reshape(-1, 3)
+            ]
+            continue
+        slots = []
+        extra = 1 if state.kind == DECAY else 0
+        for i in range(state.slots + extra):
+            slot = row[state.offset + i * state.stride : state.offset + (i + 1) * state.stride]
+            if not slot.any():
+                continue
+            shown: dict[str, Any] = {}
+            if state.kind in (SLIDING, DECAY):
+                shown["from_us"] = (int(slot[0]) - 1) * state.span
+            elif state.kind == GAP:
+                shown |= {"start_us": int(slot[0]) - 1, "end_us": int(slot[1]) - 1}
+            place = state.head
+            for name, partial in zip(names, state.partials, strict=True):
+                words = slot[place : place + partial.words]
+                shown[name] = words.tolist() if partial.words > 1 else int(words[0])
+                place += partial.words
+            slots.append(shown)
+        found[f"{state.label.lower()} {state.span}us"] = slots
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _varint(value, data, at):  # noqa: ANN001, ANN202
+    while value >= np.uint64(128):
+        data[at] = np.uint8((value & np.uint64(127)) | np.uint64(128))
+        value >>= np.uint64(7)
+        at += 1
+    data[at] = np.uint8(value)
+    return at + 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _checksum(data, start, end):  # noqa: ANN001, ANN202
+    found = np.uint32(_FNV)
+    for i in range(start, end):
+        found = np.uint32((found ^ np.uint32(data[i])) * np.uint32(_PRIME))
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _encode(rows, row_N, sign, data, lengths, done, size):  # noqa: ANN001, ANN202
+    width = rows.shape[1]
+    for n in range(done, len(row_N)):
+        if size + HEADER + width * 11 + 20 > len(data):
+            return n, size
+        row, start = rows[row_N[n]], size
+        at, w = start + HEADER, 0
+        while w < width:
+            zeros = w
+            while w < width and row[w] == 0:
+                w += 1
+            if w == width:
+                break
+            first = w
+            while w < width and row[w] != 0:
+                w += 1
+            at = _varint(np.uint64(first - zeros), data, at)
+            at = _varint(np.uint64(w - first), data, at)
+            for i in range(first, w):
+                at = _varint(np.uint64((row[i] << 1) ^ (row[i] >> 63)), data, at)
+        data[start] = FORMAT
+        check = _checksum(data, start + HEADER, at)
+        for byte in range(4):
+            data[start + 1 + byte] = np.uint8((sign >> np.uint32(8 * byte)) & np.uint32(255))
+            data[start + 5 + byte] = np.uint8((check >> np.uint32(8 * byte)) & np.uint32(255))
+        lengths[n] = at - start
+        size = at
+    return len(row_N), size
+
+
+@numba.njit(cache=True, nogil=True)
+def _decode(data, starts, lengths, rows, row_N, sign):  # noqa: ANN001, ANN202, C901
+    width = rows.shape[1]
+    for n in range(len(row_N)):
+        row = rows[row_N[n]]
+        row[:] = 0
+        if lengths[n] == 0:
+            continue
+        start = starts[n]
+        end = start + lengths[n]
+        if lengths[n] < HEADER or start < 0 or end > len(data):
+            return 1, n
+        if data[start] != FORMAT:
+            return 2, n
+        of, check = np.uint32(0), np.uint32(0)
+        for byte in range(4):
+            of |= np.uint32(data[start + 1 + byte]) << np.uint32(8 * byte)
+            check |= np.uint32(data[start + 5 + byte]) << np.uint32(8 * byte)
+        if of != sign:
+            return 3, n
+        if check != _checksum(data, start + HEADER, end):
+            return 4, n
+        at, w, left = start + HEADER, np.int64(0), np.int64(-1)
+        while at < end:
+            value, shift = np.uint64(0), np.uint64(0)
+            while True:
+                if at >= end or shift > np.uint64(63):
+                    return 4, n
+                digit = np.uint64(data[at])
+                at += 1
+                value |= (digit & np.uint64(127)) << shift
+                shift += np.uint64(7)
+                if digit < np.uint64(128):
+                    break
+            if left == -1:  # zeros to skip
+                w += np.int64(min(value, np.uint64(width + 1)))
+                left = -2
+            elif left == -2:  # words to come
+                left = np.int64(min(value, np.uint64(width + 1)))
+                if left == 0 or w + left > width:
+                    return 4, n
+            else:
+                row[w] = np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1))
+                w += 1
+                left -= 1
+                if left == 0:
+                    left = np.int64(-1)
+        if left != -1:
+            return 4, n
+    return 0, 0
