@@ -1,0 +1,1 @@
+"""Implementations of contracts that live in `events` and `features`, one file each."""
