@@ -8,8 +8,11 @@ from muma import __version__
 from muma.cli.demo import demo
 from muma.cli.doctor import doctor
 from muma.cli.evaluate import evaluate
+from muma.cli.features import features
 from muma.cli.ingest import ingest
+from muma.cli.inspect import inspect
 from muma.cli.recommend import recommend
+from muma.cli.stream import stream
 from muma.cli.terminal import out
 from muma.cli.validate import validate
 
@@ -21,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, ingest, validate, evaluate, recommend, doctor):
+for command in (demo, ingest, validate, features, stream, inspect, evaluate, recommend, doctor):
     app.command(command.__name__)(command)
 
 

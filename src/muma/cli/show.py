@@ -19,7 +19,7 @@ from muma.evaluation.significance import Comparison
 
 def show_ingest(report: Mapping[str, Any], *, folder: str, reused: bool = False) -> None:
     """The counts of an ingestion."""
-    table = _table("what became of every row", "table")
+    table = titled("what became of every row", "table")
     for name in ("read", "kept", "quarantined"):
         table.add_column(name, justify="right")
     for name, counts in {"events": report["events"], **report["tables"]}.items():
@@ -62,7 +62,7 @@ def show_answer(answer: Answer) -> None:
     what = "cold user" if answer.n_history == 0 else "warm user"
     known = "" if answer.known else ", never seen in the log"
     title = f"{what} {answer.user} ({answer.n_history} interactions{known})"
-    table = _table(title, "#")
+    table = titled(title, "#")
     sources = list(answer.items[0].scores) if answer.items else [answer.model]
     for name in ("item", "title or tags", *sources):
         table.add_column(name, justify="right" if name in sources else "left")
@@ -82,7 +82,7 @@ def moment(time_us: int | None) -> str:
 
 
 def _accuracy(report: Report) -> Table:
-    table = _table(f"{report.primary} on the test window, full catalogue", "model")
+    table = titled(f"{report.primary} on the test window, full catalogue", "model")
     table.add_column(f"{report.primary}  {report.level:.0%} interval", justify="right")
     for other in dict.fromkeys((report.baseline, report.served)):
         table.add_column(f"vs {other}", justify="right")
@@ -105,7 +105,7 @@ def _difference(against: Comparison | None) -> list[str]:
 
 
 def _all_metrics(report: Report) -> Table:
-    table = _table("all metrics", "model")
+    table = titled("all metrics", "model")
     names = [n for n in next(iter(report.models.values())).views["all"] if n != report.primary]
     for name in names:
         table.add_column(name, justify="right")
@@ -115,7 +115,7 @@ def _all_metrics(report: Report) -> Table:
 
 
 def _by_view(report: Report) -> Table:
-    table = _table(f"{report.primary} by view", "model")
+    table = titled(f"{report.primary} by view", "model")
     views = [view for view, users in report.users.items() if users]
     for view in views:
         table.add_column(f"{view.replace('_', ' ')} ({report.users[view]:,})", justify="right")
@@ -124,7 +124,8 @@ def _by_view(report: Report) -> Table:
     return table
 
 
-def _table(title: str, first: str) -> Table:
+def titled(title: str, first: str) -> Table:
+    """A table under a title, with its first column."""
     out.print(f"\n[bold]{escaped(title)}[/]", soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column(first)

@@ -107,7 +107,8 @@ class EventStream(Protocol):
         """At most `limit` events from `offset` on; None when there is none yet.
 
         Raises:
-            StreamError: `offset` lies before what retention has kept, or a block is damaged.
+            StreamError: `offset` lies before what retention has kept or after the end, or a block is
+                damaged.
         """
         ...
 

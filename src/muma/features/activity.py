@@ -71,13 +71,7 @@ def expressions(plan: Plan) -> list[pl.Expr]:
     for name, where in plan.filters.items():
         if not any(write.where == name for write in plan.writes):
             continue
-        tests = [
-            pl.col(column).cast(pl.String).is_in([_text(v) for v in values])
-            for column, values in where.context.items()
-        ]
-        if where.area is not None:
-            x0, y0, x1, y1 = where.area
-            tests += [pl.col("x") >= x0, pl.col("x") < x1, pl.col("y") >= y0, pl.col("y") < y1]
+        tests = where.details()
         if tests:
             chosen.append(pl.all_horizontal(tests).fill_null(False).alias(f"_where_{name}"))
     return chosen
@@ -241,7 +235,3 @@ def selected(frame: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
         for name in sorted(asked - present)
     ]
     return frame.with_columns(absent).select(*chosen)
-
-
-def _text(value: str | int | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

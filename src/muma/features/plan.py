@@ -220,6 +220,11 @@ class Plan:
         """Components of keys that events and requests must resolve."""
         return tuple(dict.fromkeys(part for kind in self.kinds for part in kind.key.components))
 
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Every feature, in the order of the columns."""
+        return tuple(feature for block in self._blocks for feature in block.features)
+
     def kind(self, name: str) -> int:
         """Place of a kind of key in `kinds`."""
         return next(i for i, kind in enumerate(self.kinds) if kind.name == name)

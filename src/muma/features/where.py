@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from muma.config import Config
@@ -59,6 +60,29 @@ class Where(Config):
         """Whether kind and domain pass, whatever context and area say."""
         kinds = self.kinds or KINDS
         return kind in kinds and (not self.domains or domain in self.domains)
+
+    def details(self) -> list[pl.Expr]:
+        """What context and area ask; empty when they ask nothing. Null columns do not pass."""
+        tests = [
+            pl.col(column).cast(pl.String).is_in([_text(value) for value in values])
+            for column, values in self.context.items()
+        ]
+        if self.area is not None:
+            x0, y0, x1, y1 = self.area
+            tests += [pl.col("x") >= x0, pl.col("x") < x1, pl.col("y") >= y0, pl.col("y") < y1]
+        return tests
+
+    def test(self) -> pl.Expr:
+        """Whether an event passes, as an expression over `STREAM_COLUMNS`."""
+        kinds = pl.col("kind").cast(pl.String).is_in(self.kinds or KINDS)
+        tests = [kinds, *self.details()]
+        if self.domains:
+            tests.append(pl.col("domain").cast(pl.String).is_in(self.domains))
+        return pl.all_horizontal(tests).fill_null(False)
+
+
+def _text(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def filters(named: Mapping[str, Where]) -> dict[str, Where]:

@@ -1,0 +1,158 @@
+"""A live feed: JSON lines as they come, to the event stream, while the engine runs.
+
+A line is an event with raw ids and the names of `STREAM_COLUMNS`; the constants of the recipe's
+source fill what a line leaves out. A line that cannot be used goes to `RUN/refused.jsonl` with its
+number and the reason, and the feed goes on. When the engine or the disk falls behind, reading pauses:
+the pipe fills and the sender waits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from muma.app.config import AppConfig
+from muma.app.streaming import Streaming
+from muma.errors import DataError, RetryLater
+from muma.features.online.intake import Intake, IntakeConfig
+from muma.features.online.pump import Pulse
+
+CHUNK = 1 << 18  # bytes of one read
+LONGEST_LINE = 1 << 20
+
+
+@dataclass
+class Fed:
+    """What became of a feed: lines read, events taken, lines refused."""
+
+    lines: int = 0
+    taken: int = 0
+    refused: int = 0
+
+
+def feed(
+    opened: Streaming,
+    descriptor: int,
+    config: AppConfig,
+    *,
+    clock: Callable[[], int],
+    stop: Callable[[], bool] = lambda: False,
+    each: Callable[[Pulse], None] = lambda pulse: None,
+) -> tuple[Pulse, Fed]:
+    """Read JSON lines from a file descriptor until it ends or `stop` says so.
+
+    Args:
+        opened: the online side.
+        descriptor: an open file, pipe or socket.
+        config: the recipe, for bounds and constants.
+        clock: UTC microseconds.
+        stop: asked between reads.
+        each: told after each step of the engine.
+
+    Returns:
+        How the engine ended, and the counts; every taken event is on disk and applied.
+    """
+    section = config.stream
+    bounds = IntakeConfig(
+        queue_events=section.queue_events,
+        lag_events=section.lag_events,
+        most_at_once=min(section.most_at_once, section.queue_events),
+    )
+    intake = Intake(opened.stream, config=bounds, clock=clock, lag=opened.pump.lag)
+    fed, ended = Fed(), threading.Event()
+    failure: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            with (config.folder / "refused.jsonl").open("a", encoding="utf-8") as refusals:
+                for first, lines in _lines(descriptor, stop):
+                    _take(intake, fed, first, lines, refusals.write)
+        except BaseException as error:
+            failure.append(error)
+            raise
+        finally:
+            ended.set()
+
+    feeder = threading.Thread(target=take, name="muma-feed", daemon=True)
+    feeder.start()
+    try:
+        done = opened.pump.run(
+            follow=True,
+            stop=lambda: bool(stop() or failure or (ended.is_set() and not opened.pump.lag())),
+            each=each,
+        )
+    finally:
+        intake.close()
+    if failure:
+        raise failure[0]
+    return done, fed
+
+
+def _lines(descriptor: int, stop: Callable[[], bool]) -> Iterator[tuple[int, list[bytes]]]:
+    """Whole lines as they come, with the number of the first, from 1."""
+    rest, number = b"", 1
+    while not stop():
+        piece = os.read(descriptor, CHUNK)
+        if not piece:
+            break
+        *lines, rest = (rest + piece).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            raise DataError(f"line {number + len(lines)} is longer than {LONGEST_LINE:,} bytes")
+        if lines:
+            yield number, lines
+            number += len(lines)
+    if rest.strip():
+        yield number, [rest]
+
+
+def _take(
+    intake: Intake, fed: Fed, first: int, lines: list[bytes], refuse: Callable[[str], object]
+) -> None:
+    """Submit the lines together; one by one when they do not pass together."""
+    numbered = [(first + n, line) for n, line in enumerate(lines) if line.strip()]
+    fed.lines += len(numbered)
+    if not numbered:
+        return
+    try:
+        fed.taken += _submit(intake, b"\n".join(line for _, line in numbered))
+        return
+    except (DataError, pl.exceptions.PolarsError):
+        pass  # nothing was taken: find the lines that cannot be used
+    for number, line in numbered:
+        try:
+            fed.taken += _submit(intake, line)
+        except (DataError, pl.exceptions.PolarsError) as error:
+            fed.refused += 1
+            text = line.decode("utf-8", errors="replace")
+            refuse(json.dumps({"line": number, "reason": str(error), "text": text}) + "\n")
+
+
+def _submit(intake: Intake, text: bytes) -> int:
+    frame = pl.read_ndjson(text, infer_schema_length=None)
+    while True:
+        try:
+            intake.submit(frame).result()
+        except RetryLater as later:
+            time.sleep(later.after_s)
+            continue
+        return frame.height
+
+
+def source_of(path: str) -> int:
+    """Open a feed: `-` is standard input.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if path == "-":
+        return 0
+    if not Path(path).exists():
+        raise DataError(f"{path} does not exist; name a file or pipe of JSON lines, or - for stdin")
+    return os.open(path, os.O_RDONLY)

@@ -1,0 +1,148 @@
+"""The online side of a recipe: its event stream, its state, and the engine between them.
+
+RUN/stream    the durable event log, partitioned by user
+RUN/state     features, windows, sequences and offsets, committed together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from muma.app.config import AppConfig
+from muma.app.features import World, open_world
+from muma.backends.state_lmdb import LmdbConfig, LmdbStore
+from muma.backends.stream_file import FileStream, FileStreamConfig
+from muma.errors import ArtifactError
+from muma.events.event import EventLog
+from muma.features.activity import as_stream
+from muma.features.online.engine import Engine, EngineConfig
+from muma.features.online.pump import Pulse, Pump, PumpConfig
+from muma.features.online.reader import FeatureReader
+from muma.progress import task
+
+PIECE = 20_000  # events of one append when a log is fed
+
+
+@dataclass
+class Streaming:
+    """An open online side: one process writes, this one."""
+
+    world: World
+    stream: FileStream
+    store: LmdbStore
+    engine: Engine
+    pump: Pump
+
+
+def stream_folder(config: AppConfig) -> Path:
+    """Where the recipe's event stream lives."""
+    return config.folder / "stream"
+
+
+def state_folder(config: AppConfig) -> Path:
+    """Where the recipe's feature state lives."""
+    return config.folder / "state"
+
+
+@contextmanager
+def open_streaming(config: AppConfig, *, clock: Callable[[], int]) -> Iterator[Streaming]:
+    """Open stream, state and engine for writing; the engine stands where the state stands.
+
+    Args:
+        config: the recipe.
+        clock: UTC microseconds.
+
+    Raises:
+        StreamError, StoreError: another process writes here, or something is damaged.
+    """
+    world = open_world(config, now_us=clock())
+    section = config.stream
+    stream = FileStream.create(
+        FileStreamConfig(path=str(stream_folder(config)), partitions=section.partitions),
+        user_ids=world.log.user_ids,
+        item_ids=world.log.item_ids,
+    )
+    store: LmdbStore | None = None
+    try:
+        store = LmdbStore(LmdbConfig(path=str(state_folder(config))))
+        engine = Engine(
+            world.plan,
+            catalogue=world.catalogue,
+            followers=world.followers,
+            store=store,
+            config=EngineConfig(memory_mib=section.memory_mib, dedup_horizon=section.dedup_horizon),
+        )
+        pump = Pump(
+            stream, engine, store,
+            config=PumpConfig(
+                most_at_once=section.most_at_once, checkpoint_s=section.checkpoint_s
+            ),
+            clock=clock, checkpoint=store.checkpoint,
+        )  # fmt: skip
+        yield Streaming(world, stream, store, engine, pump)
+    finally:
+        if store is not None:
+            store.close()
+        stream.close()
+
+
+def open_reader(config: AppConfig, world: World) -> tuple[FeatureReader, LmdbStore]:
+    """The reading side, for any process beside the one that writes.
+
+    Raises:
+        ArtifactError: the recipe was never streamed.
+    """
+    if not state_folder(config).is_dir():
+        raise ArtifactError(f"{state_folder(config)} holds no state; run 'muma stream' first")
+    store = LmdbStore(LmdbConfig(path=str(state_folder(config)), readonly=True))
+    return FeatureReader(world.plan, store, world.catalogue), store
+
+
+def replay(
+    opened: Streaming,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    each: Callable[[Pulse], None] = lambda pulse: None,
+) -> Pulse:
+    """Feed the recipe's own log to the stream and run the engine over it to the end.
+
+    What an earlier run has fed or applied is not done again.
+    """
+    pulse = opened.pump.step()
+    for frame in _unfed(opened.stream, opened.world.log):
+        if stop():
+            break
+        opened.stream.append(frame, received_at=int(frame.item(-1, "timestamp")))
+        pulse = opened.pump.step()
+        each(pulse)
+    return opened.pump.run(stop=stop, each=each)
+
+
+def _unfed(stream: FileStream, log: EventLog) -> Iterator[pl.DataFrame]:
+    """Pieces of the log with raw ids, without what each partition holds already, in order."""
+    fed = stream.ends()
+    have = {p: 0 for p in range(stream.partitions)}
+    events = as_stream(log)
+    total = events.select(pl.len()).collect().item()
+    users, items = log.user_ids.ids, log.item_ids.ids
+    with task("feeding the log", total=total) as bar:
+        for piece in events.collect_batches(chunk_size=PIECE, maintain_order=True):
+            bar.advance(piece.height)
+            partition = (piece.get_column("user_id").cast(pl.Int64) % stream.partitions).to_numpy()
+            wanted = pl.Series([True]).new_from_index(0, piece.height).to_numpy().copy()
+            for p, already in fed.items():
+                mine = (partition == p).nonzero()[0]
+                skip = min(max(already - have[p], 0), len(mine))
+                wanted[mine[:skip]] = False
+                have[p] += len(mine)
+            left = piece.filter(pl.Series(wanted))
+            if left.height:
+                yield left.with_columns(
+                    users.gather(left.get_column("user_id")).alias("user_id"),
+                    items.gather(left.get_column("item_id")).alias("item_id"),
+                )
