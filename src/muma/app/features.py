@@ -71,7 +71,7 @@ def materialise_recipe(
         now_us: the clock.
 
     Returns:
-        The report of `materialise`, and the folder.
+        Folder, rows, columns and parts of the table.
     """
     world = open_world(config, now_us=now_us)
     asked = _rows(world.log, rows, kind)
@@ -79,7 +79,7 @@ def materialise_recipe(
         chosen = derive(config.seed, "features", "rows").choice(asked.height, limit, replace=False)
         asked = asked[np.sort(chosen)]
     folder = Path(output) if output is not None else config.folder / "features"
-    report = materialise(
+    written = materialise(
         world.log,
         asked,
         world.plan,
@@ -88,7 +88,12 @@ def materialise_recipe(
         catalogue=world.catalogue,
         followers=world.followers,
     )
-    return {"folder": str(folder), **report}
+    return {
+        "folder": str(written.folder),
+        "rows": written.rows,
+        "columns": len(written.columns),
+        "parts": written.parts,
+    }
 
 
 def _rows(log: EventLog, rows: str | Path | None, kind: str) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def feed(
     *,
     clock: Callable[[], int],
     stop: Callable[[], bool] = lambda: False,
-    each: Callable[[Pulse], None] = lambda pulse: None,
+    each: Callable[[Pulse], None] = lambda _: None,
 ) -> tuple[Pulse, Fed]:
     """Read JSON lines from a file descriptor until it ends or `stop` says so.
 
@@ -120,12 +121,10 @@ def _take(
     fed.lines += len(numbered)
     if not numbered:
         return
-    try:
+    with suppress(DataError, pl.exceptions.PolarsError):
         fed.taken += _submit(intake, b"\n".join(line for _, line in numbered))
         return
-    except (DataError, pl.exceptions.PolarsError):
-        pass  # nothing was taken: find the lines that cannot be used
-    for number, line in numbered:
+    for number, line in numbered:  # nothing was taken: find the lines that cannot be used
         try:
             fed.taken += _submit(intake, line)
         except (DataError, pl.exceptions.PolarsError) as error:

@@ -12,6 +12,7 @@ from muma.app.config import AppConfig
 from muma.app.features import World, open_world
 from muma.app.streaming import open_reader, stream_folder
 from muma.backends.stream_file import FileStream, FileStreamConfig
+from muma.events.stream import STREAM_COLUMNS
 from muma.features.activity import components
 from muma.features.feature import Cell, Feature
 from muma.features.keys import KeyKind
@@ -193,7 +194,9 @@ def _events(world: World, stream: FileStream, request: dict[str, int], at: int) 
             )
             tests = [_belongs(world, part, request) for part in world.plan.components]
             found.append(marked.filter((pl.col("timestamp") < at) & pl.any_horizontal(tests)))
-    return pl.concat(found, how="diagonal") if found else pl.DataFrame()
+    if not found:
+        return pl.DataFrame(schema=STREAM_COLUMNS)
+    return pl.concat(found, how="diagonal")
 
 
 def _belongs(world: World, component: str, request: dict[str, int]) -> pl.Expr:

@@ -17,7 +17,7 @@ from muma.app.config import AppConfig
 from muma.app.features import World, open_world
 from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.backends.stream_file import FileStream, FileStreamConfig
-from muma.errors import ArtifactError
+from muma.errors import ArtifactError, StreamError
 from muma.events.event import EventLog
 from muma.features.activity import as_stream
 from muma.features.online.engine import Engine, EngineConfig
@@ -62,13 +62,10 @@ def open_streaming(config: AppConfig, *, clock: Callable[[], int]) -> Iterator[S
     """
     world = open_world(config, now_us=clock())
     section = config.stream
-    stream = FileStream.create(
-        FileStreamConfig(path=str(stream_folder(config)), partitions=section.partitions),
-        user_ids=world.log.user_ids,
-        item_ids=world.log.item_ids,
-    )
+    stream = _open_stream(config, world.log)
     store: LmdbStore | None = None
     try:
+        _same_ids(stream, world.log)
         store = LmdbStore(LmdbConfig(path=str(state_folder(config))))
         engine = Engine(
             world.plan,
@@ -107,7 +104,7 @@ def replay(
     opened: Streaming,
     *,
     stop: Callable[[], bool] = lambda: False,
-    each: Callable[[Pulse], None] = lambda pulse: None,
+    each: Callable[[Pulse], None] = lambda _: None,
 ) -> Pulse:
     """Feed the recipe's own log to the stream and run the engine over it to the end.
 
@@ -123,10 +120,28 @@ def replay(
     return opened.pump.run(stop=stop, each=each)
 
 
+def _open_stream(config: AppConfig, log: EventLog) -> FileStream:
+    """The recipe's stream; a new one goes on with the indices of the log's users and items."""
+    folder = stream_folder(config)
+    settings = FileStreamConfig(path=str(folder), partitions=config.stream.partitions)
+    if folder.is_dir() and any(folder.iterdir()):
+        return FileStream(settings)
+    return FileStream.create(settings, user_ids=log.user_ids, item_ids=log.item_ids)
+
+
+def _same_ids(stream: FileStream, log: EventLog) -> None:
+    for mine, theirs in ((stream.user_ids, log.user_ids), (stream.item_ids, log.item_ids)):
+        if not mine.ids.head(len(theirs)).equals(theirs.ids):
+            raise StreamError(
+                "the log was ingested anew and numbers its users or items otherwise than the "
+                "stream; ingest it with --ids-from, or remove the run's stream and state"
+            )
+
+
 def _unfed(stream: FileStream, log: EventLog) -> Iterator[pl.DataFrame]:
     """Pieces of the log with raw ids, without what each partition holds already, in order."""
     fed = stream.ends()
-    have = {p: 0 for p in range(stream.partitions)}
+    have = dict.fromkeys(range(stream.partitions), 0)
     events = as_stream(log)
     total = events.select(pl.len()).collect().item()
     users, items = log.user_ids.ids, log.item_ids.ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -45,10 +46,12 @@ def features(
     if show:
         show_definitions(compile_features(config), as_json=json)
         return
+    began = time.perf_counter()
     with progress_bars(quiet=json):
         report = materialise_recipe(
             config, rows=rows, kind=kind, limit=limit, output=output, now_us=now_us()
         )
+    report["seconds"] = round(time.perf_counter() - began, 2)
     if json:
         print_json(report)
         return

@@ -45,8 +45,8 @@ def show_definitions(plan: Plan, *, as_json: bool) -> None:
 def show_materialised(report: Mapping[str, Any]) -> None:
     """What was written."""
     out.print(
-        f"{report['rows']:,} rows x {report['columns']:,} columns as of their own moments, from "
-        f"{report['events']:,} events, in {report['seconds']:.1f} s; written to {report['folder']}",
+        f"{report['rows']:,} rows x {report['columns']:,} columns, each row as of its own moment, in "
+        f"{report['seconds']:.1f} s; written to {report['folder']}",
         soft_wrap=True,
     )
 
@@ -75,8 +75,11 @@ def show_inspection(found: Inspection, *, every: bool) -> None:
     """A user's vector."""
     what = "" if found.item is None else f" with item {found.item}"
     table = titled(f"user {found.user}{what} at {moment(found.at_us)} UTC", "feature")
+    table.columns[0].no_wrap = True
     for name in ("value", "window", "from", "events", "newest"):
-        table.add_column(name, justify="right" if name in ("value", "events") else "left")
+        table.add_column(
+            name, justify="right" if name in ("value", "events") else "left", no_wrap=True
+        )
     hidden = 0
     for value in found.values:
         if value.count == 0 and not every and value.window != "the moment":
@@ -97,7 +100,7 @@ def show_inspection(found: Inspection, *, every: bool) -> None:
 
 
 def _row(table: Table, value: Value) -> None:
-    newest = " | ".join(f"{moment(b.time_us)[5:]} {b.kind} {b.item}" for b in value.newest)
+    newest = "".join(f"{moment(b.time_us)[5:]} {b.kind} {b.item}" for b in value.newest[:1])
     table.add_row(
         value.column,
         "-" if value.value is None else f"{value.value:.6g}",

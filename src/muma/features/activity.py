@@ -87,7 +87,8 @@ def frame_of(log: EventLog, plan: Plan) -> pl.LazyFrame:
 
 def as_stream(log: EventLog) -> pl.LazyFrame:
     """The log's events and fixations as one stream in order of time (`STREAM_COLUMNS`)."""
-    events = log.events.with_columns(pl.col("kind").cast(pl.Enum(ACTIONS)))
+    own = [name for name in log.events.collect_schema() if _streamed(name)]
+    events = log.events.select(own).with_columns(pl.col("kind").cast(pl.Enum(ACTIONS)))
     return pl.concat([events, fixations(log)], how="diagonal").sort(
         "timestamp", maintain_order=True
     )
@@ -235,3 +236,7 @@ def selected(frame: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
         for name in sorted(asked - present)
     ]
     return frame.with_columns(absent).select(*chosen)
+
+
+def _streamed(column: str) -> bool:
+    return column in STREAM_COLUMNS or column.startswith("ctx_")

@@ -122,7 +122,7 @@ class Pump:
         *,
         follow: bool = False,
         stop: Callable[[], bool] = lambda: False,
-        each: Callable[[Pulse], None] = lambda pulse: None,
+        each: Callable[[Pulse], None] = lambda _: None,
     ) -> Pulse:
         """Step until the end of the stream, or with `follow` until `stop` says so.
 
@@ -148,6 +148,7 @@ class Pump:
         if self._commit is not None:
             self._version = self._commit.result()
             self._commit = None
+            self.engine.confirm()
 
     def close(self) -> Pulse:
         """Expire, commit the rest and stop; safe to call twice."""
