@@ -134,6 +134,16 @@ def test_decay_halves_with_every_epoch_and_rounds_down():
     ]  # fmt: skip
 
 
+def test_decayed_sums_add_up_over_epochs_and_steps():
+    plan = plan_of({"sum": ("total.Sum", {"keys": ["user"], "windows": ["decay/1h"]})})
+    step = HOUR // 64
+    times = [(0, NOON), (0, NOON + HOUR), (1, NOON), (1, NOON + step)]
+    log = log_of(events_of(*[(user, 0, time) for user, time in times], dwell_ms=[2, 3, 1, 1]))
+    found = values(plan, log, (0, 0, NOON + HOUR + 1), (1, 0, NOON + 2 * step))
+    first, second = (round(4096 * 2 ** (n / 64)) for n in (1, 2))
+    assert found["user.any.dwell_ms.sum.decay1h"] == [4, (4096 + first) / second]
+
+
 def test_rates_shares_and_recency():
     plan = plan_of(
         {
@@ -160,7 +170,7 @@ def test_rates_shares_and_recency():
 
 def test_distinct_counts_forget_what_left_the_window():
     plan = plan_of({"d": ("distinct.Distinct", {"keys": ["user"], "windows": ["1h/30m", "all"]})})
-    ages = [(1, 70), (2, 69), (1, 65), (3, 5), (3, 4), (1, 3)]
+    ages = [(1, 70), (1, 69), (2, 65), (3, 5), (3, 4), (1, 3)]
     log = log_of(events_of(*[(0, item, NOON - age * MINUTE) for item, age in ages]))
     found = values(plan, log, (0, 0, NOON), (0, 0, NOON - 62 * MINUTE), (0, 0, NOON + DAY))
     count = [64 * math.log(64 / (64 - n)) if n else 0 for n in range(4)]
@@ -189,15 +199,15 @@ def test_top_categories(window):
 
 
 def test_sessions_open_and_closed():
-    spec = {"gap": "10m", "member": "played", "counts": ["long_view"], "horizon": "1h"}
+    spec = {"gap": "10m", "member": "played", "counts": ["long_view", "click"], "horizon": "1h"}
     filters = {"played": {"kinds": ["play", "long_view"]}}
     plan = plan_of({"s": ("session.Session", spec)}, filters=filters)
-    minutes = [0, 10, 15, 26, 27]  # 0-10 is a session, the click of 15 none, 26-27 the next
+    minutes = [0, 5, 10, 15, 26, 27]  # 0-10 is a session and 26-27 the next; clicks are no part
     log = log_of(
         events_of(
             *[(0, 0, NOON + m * MINUTE) for m in minutes],
-            kind=["play", "long_view", "click", "play", "play"],
-            dwell_ms=[100, 300, 7777, None, 50],
+            kind=["play", "click", "long_view", "click", "play", "play"],
+            dwell_ms=[100, 7777, 300, 7777, None, 50],
         )
     )
     at = [5, 20, 20.5, 28, 37, 38, 70.5, 87, 87.5]
@@ -206,6 +216,7 @@ def test_sessions_open_and_closed():
     assert found[name("events", "open")] == [1, 2, 0, 2, 2, 0, 0, 0, 0]
     assert found[name("events", "closed")] == [0, 0, 2, 2, 2, 2, 2, 2, 0]
     assert found[name("n_long_view", "closed")] == [0, 0, 1, 1, 1, 0, 0, 0, 0]
+    assert not any(found[name("n_click", "open")] + found[name("n_click", "closed")])
     assert found[name("dwell_ms", "closed")] == [0, 0, 400, 400, 400, 50, 50, 50, 0]
     assert found[name("dwell_mean_ms", "open")][3] == 50
     assert found[name("length_s", "closed")][2:6] == [600, 600, 600, 60]
@@ -274,7 +285,7 @@ def test_sequences_are_the_newest_members_in_a_set_order():
         (0, 2, NOON, "impression", 9), (0, 1, NOON - HOUR, "click", 7), (1, 9, NOON, "click", 1),
     ]  # fmt: skip
     plan = plan_of(sequences=sequences)
-    rows = rows_of((0, 0, NOON + 1), (0, 0, NOON), (2, 0, NOON), (0, 0, NOON + HOUR + 1))
+    rows = rows_of((0, 0, NOON + 1), (0, 0, NOON), (None, 0, NOON + 1), (0, 0, NOON + HOUR + 1))
     for order in ([0, 1, 2, 3, 4, 5], [5, 3, 2, 4, 1, 0]):
         user, item, time, kind, dwell = zip(*[data[i] for i in order], strict=True)
         log = log_of(
@@ -372,9 +383,10 @@ def test_neither_the_order_of_rows_and_events_nor_the_chunks_matter(broad):
     assert np.array_equal(turned.sequences["all"].item_BL, table.sequences["all"].item_BL[order])
     shuffled = pl.DataFrame(data).sample(fraction=1.0, shuffle=True, seed=4)
     events = log_of(shuffled, n_users=4, n_items=6).events.collect()
-    same(
-        table, as_of(log.with_events(events.sample(fraction=1.0, shuffle=True).lazy()), rows, broad)
-    )
+    disordered = log.with_events(events.sample(fraction=1.0, shuffle=True, seed=5).lazy())
+    same(table, as_of(disordered, rows, broad))
+    alone = plan_of(BROAD)  # without sequences, events are only sorted when they must be
+    same(as_of(log, rows, alone), as_of(disordered, rows, alone))
 
 
 def test_slices_of_events_do_not_matter(broad, monkeypatch):

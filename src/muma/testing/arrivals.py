@@ -46,6 +46,8 @@ class Feed:
         rng: decides on batches and repetitions.
         again: chance that a batch begins with events which the engine has had, by offset.
         twice: chance that a batch ends with events which were sent before, by `event_id`.
+        horizon: an event is only sent again while it is at most this much older than the newest
+            one (microseconds).
         arrived: what each partition holds, in order of offset.
     """
 
@@ -54,6 +56,7 @@ class Feed:
     partitions: int = 1
     again: float = 0.0
     twice: float = 0.0
+    horizon: int = 0
     arrived: dict[int, list[Arrival]] = field(default_factory=dict)
     order: list[tuple[int, int]] = field(default_factory=list)  # partition and offset
     newest: int = 0
@@ -96,18 +99,23 @@ class Feed:
     def _send(self, engine: Takes, partition: int, rows: Sequence[int]) -> None:
         held = self.arrived.setdefault(partition, [])
         first = len(held)
-        sent = list(rows)
-        if self.rng.random() < self.twice:
-            earlier = [one.row for one in held[-20:]] + sent
-            sent += [earlier[int(i)] for i in self.rng.integers(len(earlier), size=3)]
         times = self.frame.get_column("timestamp")
-        for row in sent:
+        for row in [*rows, *self._repeats(rows, held)]:
             self.newest = max(self.newest, int(times[row]))
             self.order.append((partition, len(held)))
             held.append(Arrival(row, self.newest))
         if self.rng.random() < self.again:
             first = int(self.rng.integers(0, first + 1))
         self._hand_over(engine, partition, first, len(held))
+
+    def _repeats(self, rows: Sequence[int], held: Sequence[Arrival]) -> list[int]:
+        if self.rng.random() >= self.twice:
+            return []
+        times = self.frame.get_column("timestamp")
+        newest = max(self.newest, *(int(times[row]) for row in rows))
+        sent = [*(one.row for one in held[-20:]), *rows]
+        young = [row for row in sent if int(times[row]) >= newest - self.horizon]
+        return self.rng.choice(young, size=min(3, len(young))).tolist()
 
     def _hand_over(self, engine: Takes, partition: int, start: int, end: int) -> None:
         part = self.arrived[partition][start:end]

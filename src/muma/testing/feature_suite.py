@@ -36,9 +36,10 @@ from muma.features.config import FeaturesConfig
 from muma.features.feature import FeatureTable, Moment
 from muma.features.followers import Followers
 from muma.features.offline.as_of import as_of
-from muma.features.online.engine import Engine
+from muma.features.online.engine import Engine, EngineConfig
 from muma.features.online.reader import FeatureReader
 from muma.features.plan import Plan
+from muma.features.span import parse_span
 from muma.features.store import StateStore
 from muma.features.window import Decay, Gap
 from muma.rng import derive
@@ -312,7 +313,7 @@ class FeatureSuite:
     ) -> FeatureTable:
         """Apply what came before each moment, and look up the moment's requests."""
         rng = derive(seed, "serve")
-        feed = Feed.of(world.log, rng, **options)
+        feed = Feed.of(world.log, rng, horizon=parse_span(EngineConfig().dedup_horizon), **options)
         lateness = self._plan().lateness if late else 0
         engine, found, before = self._engine(world, store), [], -(2**62)
         for at, places in groups(world.at_B):
