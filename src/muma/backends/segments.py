@@ -91,7 +91,7 @@ class Segment:
         self._fd = os.open(path, os.O_RDONLY)
         try:
             self.schema, self.begin = read_prologue(self._fd, path)
-            self._kinds = {name: _words(self.schema, name, path) for name in _CODES}
+            self._words = {name: _words(self.schema, name, path) for name in _CODES}
         except BaseException:
             os.close(self._fd)
             raise
@@ -203,26 +203,20 @@ class Segment:
         stamps = np.repeat([head.stamp for head in heads], [head.count for head in heads])
         absent = _absent(stored.height)
         columns: list[pl.Series] = []
+        sent = set(stored.columns)
         for name in STREAM_COLUMNS:
             if name == "received_at":
                 columns.append(pl.Series(name, stamps, dtype=pl.Int64))
-            elif name not in stored.columns:
+            elif name not in sent:
                 columns.append(absent.get_column(name))
             elif name in _CODES:
-                columns.append(self._words_of(stored.get_column(name)))
+                columns.append(self._words[name].gather(stored.get_column(name)).alias(name))
             else:
                 columns.append(stored.get_column(name))
         columns += [
             stored.get_column(name) for name in stored.columns if name not in STREAM_COLUMNS
         ]
         return pl.DataFrame(columns)
-
-    def _words_of(self, codes: pl.Series) -> pl.Series:
-        kind, words = _CODES[codes.name]
-        written = self._kinds[codes.name]
-        if written == words[: len(written)]:
-            return codes.cat.to(kind)
-        return codes.cat.to(pl.Enum(written)).cast(pl.String).cast(kind)
 
 
 class Damaged(StreamError):  # noqa: N818 - says what the segment is
@@ -281,15 +275,16 @@ def _own_crc(head: bytes) -> int:
     return zlib.crc32(head[: -struct.calcsize("<Q")])
 
 
-def _words(schema: pa.Schema, column: str, path: Path) -> tuple[str, ...]:
-    """What the codes of a column meant when the segment was written."""
-    written = tuple(json.loads(schema.metadata[column.encode()]))
-    if unknown := [word for word in written if word not in _CODES[column][1]]:
+def _words(schema: pa.Schema, column: str, path: Path) -> pl.Series:
+    """What the codes of a column meant when the segment was written, in today's type."""
+    kind, words = _CODES[column]
+    written = json.loads(schema.metadata[column.encode()])
+    if unknown := [word for word in written if word not in words]:
         raise StreamError(
             f"{path} was written by another version of muma, which knew the {column} {unknown[0]!r}; "
             "read it with that version, or a later one"
         )
-    return written
+    return pl.Series(column, written, dtype=kind)
 
 
 def _absent(height: int) -> pl.DataFrame:

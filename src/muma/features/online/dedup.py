@@ -36,29 +36,27 @@ class Dedup:
         Args:
             ids: uint64 [N].
             times: int64 [N] microseconds.
-            watermark: newest event time so far.
+            watermark: newest event time before them.
 
         Returns:
             bool [N], and how many events were too old to be checked.
         """
         repeats = np.zeros(len(ids), dtype=np.bool_)
         bucket = times // self._span
-        oldest = self._oldest(watermark)
-        unchecked = 0
-        for place in np.unique(bucket).tolist():
-            mine = np.flatnonzero(bucket == place)
-            if place < oldest:
-                unchecked += len(mine)
-                continue
+        newest = np.maximum.accumulate(np.maximum(times, watermark))  # as each one arrived
+        young = bucket >= self._oldest(newest)
+        for place in np.unique(bucket[young]).tolist():
+            mine = np.flatnonzero(young & (bucket == place))
             found = self._sets.setdefault(place, _Set()).add(ids[mine])
             repeats[mine] = found
             self._fresh.setdefault(place, []).append(ids[mine][~found])
+        unchecked = len(ids) - int(young.sum())
         return repeats, unchecked
 
     def changes(self, watermark: int) -> dict[str, bytes | None]:
         """Blobs to commit: the new ids, and what is forgotten."""
         blobs: dict[str, bytes | None] = {}
-        oldest = self._oldest(watermark)
+        oldest = int(self._oldest(np.int64(watermark)))
         for place in [p for p in self._sets if p < oldest]:
             del self._sets[place]
             self._fresh.pop(place, None)
@@ -80,7 +78,7 @@ class Dedup:
         self._names.setdefault(place, []).append(name)
         self._written = max(self._written, number + 1)
 
-    def _oldest(self, watermark: int) -> int:
+    def _oldest(self, watermark: np.ndarray | np.int64) -> np.ndarray | np.int64:
         return watermark // self._span - BUCKETS
 
 

@@ -421,12 +421,10 @@ class Engine:
         if not named.any():
             return frame
         place = np.flatnonzero(named.to_numpy())
-        newest = frame.get_column("timestamp").max()
-        watermark = max(self.counters.watermark, newest if isinstance(newest, int) else -1)
         repeats, unchecked = self._dedup.repeated(
             ids.drop_nulls().to_numpy().astype(np.uint64),
             frame.get_column("timestamp").to_numpy()[place],
-            watermark,
+            self.counters.watermark,
         )
         self.counters.unchecked += unchecked
         if not repeats.any():
