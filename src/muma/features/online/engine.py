@@ -136,6 +136,11 @@ class Engine:
         """Bytes of rows in memory."""
         return sum(table.bytes for table in self._tables)
 
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of rows in memory with their index and marks."""
+        return sum(table.memory for table in self._tables)
+
     def apply(self, frame: pl.DataFrame, *, partition: int = 0, offset: int | None = None) -> None:
         """Take events of one partition.
 

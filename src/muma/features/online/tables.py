@@ -57,6 +57,12 @@ class Table:
         return len(self) * self.kind.width * 8
 
     @property
+    def memory(self) -> int:
+        """Bytes of resident rows with their keys, marks and index."""
+        beside = self.row_key.itemsize + self._used.itemsize + self._list.itemsize + 3
+        return self.bytes + len(self) * beside + self._slot_key.nbytes + self._slot_row.nbytes
+
+    @property
     def room(self) -> int:
         """Rows that can still be added."""
         return self.most - len(self)
