@@ -19,6 +19,7 @@ BENCHMARKS = {
     "evaluation": ["evaluation.py"],
     "movielens": ["movielens.py"],
     "globo": ["globo.py"],
+    "features": ["features.py"],
 }
 
 

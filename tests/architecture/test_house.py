@@ -16,7 +16,12 @@ from muma.testing.discovery import classes_in
 SRC = Path(muma.__file__).parent
 FILES = sorted(SRC.rglob("*.py"))
 ROOMS = sorted(p.name for p in SRC.iterdir() if (p / "__init__.py").exists())
-CONTRACTS = {"events": "event.py", "features": "feature.py", "candidates": "candidate.py", "evaluation": "result.py"}
+CONTRACTS = {
+    "events": "event.py",
+    "features": "feature.py",
+    "candidates": "candidate.py",
+    "evaluation": "result.py",
+}
 # library -> the rooms whose files may import it
 WALLS = {
     "torch": {"fusion", "interest", "transfer"},

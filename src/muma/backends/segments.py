@@ -33,16 +33,15 @@ from muma.backends.blocks import (
     padded,
     parse,
 )
+from muma.backends.stream_rows import WORDS
 from muma.errors import StreamError
-from muma.events.event import DOMAINS, Domain
-from muma.events.stream import ACTIONS, STREAM_COLUMNS, Action
+from muma.events.stream import STREAM_COLUMNS
 
 MAGIC = b"MUMASEG\n"
 VERSION = 1
 _PROLOGUE = struct.Struct("<8sIIIIQQ")  # the last one is the CRC-32 of the others
 LEAST_LOADED = 1 << 18  # bytes decoded at once, so that small reads of small blocks are cheap
 MOST_CACHED = 1 << 17  # rows of nulls that are kept for the columns that nobody sent
-_CODES = {"kind": (Action, ACTIONS), "domain": (Domain, DOMAINS)}
 
 
 def name_of(first: int) -> str:
@@ -52,7 +51,7 @@ def name_of(first: int) -> str:
 
 def schema_of(fields: Mapping[str, pa.DataType]) -> pa.Schema:
     """Arrow schema of a new segment; it says what the codes of kind and domain mean."""
-    words = {name: json.dumps(words) for name, (_, words) in _CODES.items()}
+    words = {name: json.dumps(words) for name, (_, words) in WORDS.items()}
     return pa.schema(list(fields.items()), metadata=words)
 
 
@@ -91,7 +90,7 @@ class Segment:
         self._fd = os.open(path, os.O_RDONLY)
         try:
             self.schema, self.begin = read_prologue(self._fd, path)
-            self._words = {name: _words(self.schema, name, path) for name in _CODES}
+            self._words = {name: _words(self.schema, name, path) for name in WORDS}
         except BaseException:
             os.close(self._fd)
             raise
@@ -209,8 +208,8 @@ class Segment:
                 columns.append(pl.Series(name, stamps, dtype=pl.Int64))
             elif name not in sent:
                 columns.append(absent.get_column(name))
-            elif name in _CODES:
-                columns.append(self._words[name].gather(stored.get_column(name)).alias(name))
+            elif name in WORDS:
+                columns.append(self._words[name][stored.get_column(name)])
             else:
                 columns.append(stored.get_column(name))
         columns += [
@@ -277,7 +276,7 @@ def _own_crc(head: bytes) -> int:
 
 def _words(schema: pa.Schema, column: str, path: Path) -> pl.Series:
     """What the codes of a column meant when the segment was written, in today's type."""
-    kind, words = _CODES[column]
+    kind, words = WORDS[column]
     written = json.loads(schema.metadata[column.encode()])
     if unknown := [word for word in written if word not in words]:
         raise StreamError(

@@ -44,7 +44,15 @@ STREAM_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """Columns of every event that is read from a stream; one that was not sent reads as null."""
 
-__all__ = ["ACTIONS", "DOMAINS", "FIXATION", "STREAM_COLUMNS", "Action", "EventStream", "StreamBatch"]
+__all__ = [
+    "ACTIONS",
+    "DOMAINS",
+    "FIXATION",
+    "STREAM_COLUMNS",
+    "Action",
+    "EventStream",
+    "StreamBatch",
+]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @numba.njit(cache=True, nogil=True)
-def _place(key, bits):  # noqa: ANN001, ANN202
+def _place(key, bits):
     mixed = key * _MIX
     mixed ^= mixed >> np.uint64(32)
     return np.int64((mixed * _MIX) >> np.uint64(64 - bits))

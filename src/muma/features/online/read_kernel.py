@@ -53,7 +53,7 @@ def read(
 
 
 @numba.njit(cache=True, nogil=True)
-def _join(row, base, q, tables, first, out):  # noqa: ANN001, ANN202
+def _join(row, base, q, tables, first, out):
     """Merge one slot's partial into the words of read `q`."""
     p = tables.reads[q, 1]
     op, place = tables.parts[p, 0], first + tables.reads[q, 3]
@@ -74,7 +74,7 @@ def _join(row, base, q, tables, first, out):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _sliding(row, s, at, tables, first, out):  # noqa: ANN001, ANN202
+def _sliding(row, s, at, tables, first, out):
     now = at // tables.states[s, 1]
     for i in range(tables.states[s, 2]):
         base = tables.states[s, 3] + i * tables.states[s, 4]
@@ -89,7 +89,7 @@ def _sliding(row, s, at, tables, first, out):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _all_time(row, s, at, tables, first, out):  # noqa: ANN001, ANN202
+def _all_time(row, s, at, tables, first, out):
     base, horizon = tables.states[s, 3], tables.states[s, 7]
     for q in range(tables.read_first[s], tables.read_first[s + 1]):
         word = row[base + tables.parts[tables.reads[q, 1], 4]]
@@ -99,7 +99,7 @@ def _all_time(row, s, at, tables, first, out):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _decay(row, s, at, tables, first, out):  # noqa: ANN001, ANN202
+def _decay(row, s, at, tables, first, out):
     """Fold the accumulator and the live epochs, oldest first; floors nest, so this is exact."""
     span, slots, acc, stride = (
         tables.states[s, 1],
@@ -127,7 +127,7 @@ def _decay(row, s, at, tables, first, out):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _gap(row, s, at, tables, first, out):  # noqa: ANN001, ANN202
+def _gap(row, s, at, tables, first, out):
     gap, slots, offset, stride, horizon = (
         tables.states[s, 1],
         tables.states[s, 2],

@@ -122,7 +122,7 @@ def view(kind: KindPlan, row: np.ndarray) -> dict[str, Any]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _varint(value, data, at):  # noqa: ANN001, ANN202
+def _varint(value, data, at):
     while value >= np.uint64(128):
         data[at] = np.uint8((value & np.uint64(127)) | np.uint64(128))
         value >>= np.uint64(7)
@@ -132,7 +132,7 @@ def _varint(value, data, at):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _checksum(data, start, end):  # noqa: ANN001, ANN202
+def _checksum(data, start, end):
     found = np.uint32(_FNV)
     for i in range(start, end):
         found = np.uint32((found ^ np.uint32(data[i])) * np.uint32(_PRIME))
@@ -140,7 +140,7 @@ def _checksum(data, start, end):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _encode(rows, row_N, sign, data, lengths, done, size):  # noqa: ANN001, ANN202
+def _encode(rows, row_N, sign, data, lengths, done, size):
     width = rows.shape[1]
     for n in range(done, len(row_N)):
         if size + HEADER + width * 11 + 20 > len(data):
@@ -171,7 +171,7 @@ def _encode(rows, row_N, sign, data, lengths, done, size):  # noqa: ANN001, ANN2
 
 
 @numba.njit(cache=True, nogil=True)
-def _decode(data, starts, lengths, rows, row_N, sign):  # noqa: ANN001, ANN202, C901
+def _decode(data, starts, lengths, rows, row_N, sign):
     width = rows.shape[1]
     for n in range(len(row_N)):
         row = rows[row_N[n]]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
+from contextlib import suppress
+
 import numpy as np
 
 from muma.features.activity import Prepared
@@ -34,7 +37,7 @@ class Table:
         self.kernel: KernelTables = kernel_tables(kind, n_writes)
         self.sign = signature(kind)
         self.cold = 0
-        self.rows = np.zeros((most, kind.width), dtype=np.int64)
+        self.rows = _reserve(most, kind.width)
         self.row_key = np.zeros(most, dtype=np.uint64)
         self._live = np.zeros(most, dtype=np.bool_)
         self._dirty = np.zeros(most, dtype=np.bool_)
@@ -217,6 +220,19 @@ class Table:
         filled = np.flatnonzero(old_row >= 0)
         rows = old_row[filled].astype(np.int64)
         index.insert(old_key[filled], rows, self._slot_key, self._slot_row, self._bits)
+
+
+def _reserve(rows: int, width: int) -> np.ndarray:
+    """Zeroed int64 [rows, width] whose pages the system gives on first touch.
+
+    Rows are visited at random: large pages, where there are any, save most address translations.
+    """
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    place = mmap.mmap(-1, max(rows * width * 8, mmap.PAGESIZE), flags=private)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel without large pages
+            place.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(place, dtype=np.int64)[: rows * width].reshape(rows, width)
 
 
 _NO_KEYS = np.zeros(0, dtype=np.uint64)

@@ -57,7 +57,7 @@ def tidy(rows: np.ndarray, row_N: np.ndarray, tables: KernelTables) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _forget(row, s, newest, tables):  # noqa: ANN001, ANN202
+def _forget(row, s, newest, tables):
     """Drop a sequence's entries beyond its horizon."""
     offset, horizon = tables.states[s, 3], tables.states[s, 7]
     count, old = row[offset], 0

@@ -15,6 +15,8 @@ from muma.features.online.kernel_tables import KernelTables
 from muma.features.plan import ADD, ALL_TIME, BEST, BUCKET, DECAY, GAP, HLL, SLIDING
 from muma.features.window import DECAY_LIMIT, STEPS
 
+AHEAD = 32  # pairs whose rows are loaded together
+
 
 @numba.njit(cache=True, nogil=True)
 def write(
@@ -28,7 +30,7 @@ def write(
     dwell_N: np.ndarray,
     tables: KernelTables,
     late_N: np.ndarray,
-) -> None:
+) -> int:
     """Let every pair (event, row) write.
 
     Args:
@@ -42,9 +44,14 @@ def write(
         dwell_N: sequence dwell.
         tables: the kind's plan.
         late_N: bool, set where a state refused an event.
+
+    Returns:
+        Nothing of use: it keeps the early loads from being optimised away.
     """
-    words = bits_WN.shape[0]
+    words, seen = bits_WN.shape[0], np.int64(0)
     for m in range(len(row_M)):
+        if m % AHEAD == 0:
+            seen ^= _touch(rows, row_M, event_M, time_N, tables, m, min(m + AHEAD, len(row_M)))
         r = row_M[m]
         if r < 0:
             continue
@@ -74,10 +81,29 @@ def write(
                 _sequence(row, s, time, packed_N[n], dwell_N[n], tables)
             if not taken:
                 late_N[n] = True
+    return int(seen)
 
 
 @numba.njit(cache=True, nogil=True)
-def _merge(row, base, s, n, weight, bits_WN, columns_CN, tables):  # noqa: ANN001, ANN202
+def _touch(rows, row_M, event_M, time_N, tables, start, end):
+    """Load what the next pairs will change: loads that wait for nothing overlap, writes do not."""
+    seen = np.int64(0)
+    for m in range(start, end):
+        r = row_M[m]
+        if r < 0:
+            continue
+        seen ^= rows[r, 0]
+        for s in range(tables.states.shape[0]):
+            offset = tables.states[s, 3]
+            if tables.states[s, 0] == SLIDING:
+                slot = (time_N[event_M[m]] // tables.states[s, 1]) % tables.states[s, 2]
+                offset += slot * tables.states[s, 4]
+            seen ^= rows[r, offset]
+    return seen
+
+
+@numba.njit(cache=True, nogil=True)
+def _merge(row, base, s, n, weight, bits_WN, columns_CN, tables):
     """Merge the event's partials into the slot at `base`."""
     for p in range(tables.states[s, 5], tables.states[s, 6]):
         if not bits_WN[tables.part_word[p], n] & tables.part_mask[p]:
@@ -102,7 +128,7 @@ def _merge(row, base, s, n, weight, bits_WN, columns_CN, tables):  # noqa: ANN00
 
 
 @numba.njit(cache=True, nogil=True)
-def _sliding(row, s, n, time, bits_WN, columns_CN, tables):  # noqa: ANN001, ANN202
+def _sliding(row, s, n, time, bits_WN, columns_CN, tables):
     pane = time // tables.states[s, 1]
     stride = tables.states[s, 4]
     base = tables.states[s, 3] + (pane % tables.states[s, 2]) * stride
@@ -118,7 +144,7 @@ def _sliding(row, s, n, time, bits_WN, columns_CN, tables):  # noqa: ANN001, ANN
 
 
 @numba.njit(cache=True, nogil=True)
-def _decay(row, s, n, time, bits_WN, columns_CN, tables):  # noqa: ANN001, ANN202
+def _decay(row, s, n, time, bits_WN, columns_CN, tables):
     span, slots, acc, stride = (
         tables.states[s, 1],
         tables.states[s, 2],
@@ -152,7 +178,7 @@ def _decay(row, s, n, time, bits_WN, columns_CN, tables):  # noqa: ANN001, ANN20
 
 
 @numba.njit(cache=True, nogil=True)
-def _gap(row, s, n, time, bits_WN, columns_CN, tables):  # noqa: ANN001, ANN202
+def _gap(row, s, n, time, bits_WN, columns_CN, tables):
     """Newest session first; an event joins one, joins two into one, or begins one."""
     gap, slots, offset, stride = (
         tables.states[s, 1],
@@ -199,7 +225,7 @@ def _gap(row, s, n, time, bits_WN, columns_CN, tables):  # noqa: ANN001, ANN202
 
 
 @numba.njit(cache=True, nogil=True)
-def _sequence(row, s, time, packed, dwell, tables):  # noqa: ANN001, ANN202
+def _sequence(row, s, time, packed, dwell, tables):
     """Oldest first, ordered by time, then the packed word, then dwell."""
     slots, offset = tables.states[s, 2], tables.states[s, 3]
     count, first = row[offset], offset + 1
