@@ -1,8 +1,8 @@
 """Events on their way to an engine: late, in batches of any size, sent more than once.
 
 A `Feed` cuts a log into the partitions of a stream, remembers what has arrived where, and hands it
-to any engine with `apply(frame, partition=..., offset=...)`; `replay` sends again what a new engine
-lacks, as a stream would.
+to any engine with `apply` and `apply_batches`; `replay` sends again what a new engine lacks, as a
+stream would.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
 from muma.events.event import EventLog
+from muma.events.stream import StreamBatch
 from muma.features.activity import as_stream
 
 
@@ -26,6 +28,10 @@ class Takes(Protocol):
         self, frame: pl.DataFrame, *, partition: int = 0, offset: int | None = None
     ) -> object:
         """Take events of one partition; `offset` is that of the first."""
+        ...
+
+    def apply_batches(self, batches: Sequence[StreamBatch]) -> object:
+        """Take events of several partitions at once."""
         ...
 
 
@@ -46,6 +52,7 @@ class Feed:
         rng: decides on batches and repetitions.
         again: chance that a batch begins with events which the engine has had, by offset.
         twice: chance that a batch ends with events which were sent before, by `event_id`.
+        together: chance that a batch is handed over for all its partitions at once.
         horizon: an event is only sent again while it is at most this much older than the newest
             one (microseconds).
         arrived: what each partition holds, in order of offset.
@@ -56,6 +63,7 @@ class Feed:
     partitions: int = 1
     again: float = 0.0
     twice: float = 0.0
+    together: float = 0.0
     horizon: int = 0
     arrived: dict[int, list[Arrival]] = field(default_factory=dict)
     order: list[tuple[int, int]] = field(default_factory=list)  # partition and offset
@@ -85,8 +93,15 @@ class Feed:
         while start < len(rows):
             size = int(self.rng.integers(1, 2 + len(rows) // 2))
             batch = rows[start : start + size].tolist()
-            for partition, run in groupby(batch, lambda row: int(user[row]) % self.partitions):
-                self._send(engine, partition, list(run))
+            where = [int(user[row]) % self.partitions for row in batch]
+            if self.rng.random() < self.together:
+                parts = {
+                    p: [r for r, own in zip(batch, where, strict=True) if own == p] for p in where
+                }
+                engine.apply_batches([self._append(p, part) for p, part in parts.items()])
+            else:
+                for partition, run in groupby(zip(where, batch, strict=True), itemgetter(0)):
+                    self._apply(engine, self._append(partition, [row for _, row in run]))
             start += size
 
     def replay(self, engine: Takes, offsets: Mapping[int, int]) -> None:
@@ -94,9 +109,10 @@ class Feed:
         lacking = [(p, offset) for p, offset in self.order if offset >= offsets.get(p, 0)]
         for partition, run in groupby(lacking, lambda place: place[0]):
             places = [offset for _, offset in run]
-            self._hand_over(engine, partition, places[0], places[-1] + 1)
+            self._apply(engine, self._batch(partition, places[0], places[-1] + 1))
 
-    def _send(self, engine: Takes, partition: int, rows: Sequence[int]) -> None:
+    def _append(self, partition: int, rows: Sequence[int]) -> StreamBatch:
+        """What an engine gets when rows arrive."""
         held = self.arrived.setdefault(partition, [])
         first = len(held)
         times = self.frame.get_column("timestamp")
@@ -106,7 +122,7 @@ class Feed:
             held.append(Arrival(row, self.newest))
         if self.rng.random() < self.again:
             first = int(self.rng.integers(0, first + 1))
-        self._hand_over(engine, partition, first, len(held))
+        return self._batch(partition, first, len(held))
 
     def _repeats(self, rows: Sequence[int], held: Sequence[Arrival]) -> list[int]:
         if self.rng.random() >= self.twice:
@@ -117,11 +133,15 @@ class Feed:
         young = [row for row in sent if int(times[row]) >= newest - self.horizon]
         return self.rng.choice(young, size=min(3, len(young))).tolist()
 
-    def _hand_over(self, engine: Takes, partition: int, start: int, end: int) -> None:
+    def _batch(self, partition: int, start: int, end: int) -> StreamBatch:
         part = self.arrived[partition][start:end]
         received = pl.Series("received_at", [one.received for one in part], dtype=pl.Int64)
         frame = self.frame[[one.row for one in part]].with_columns(received)
-        engine.apply(frame, partition=partition, offset=start)
+        return StreamBatch(partition, start, frame)
+
+    @staticmethod
+    def _apply(engine: Takes, batch: StreamBatch) -> None:
+        engine.apply(batch.frame, partition=batch.partition, offset=batch.offset)
 
 
 def groups(at_B: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

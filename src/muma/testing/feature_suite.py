@@ -156,7 +156,9 @@ class FeatureSuite:
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_online_late_and_sent_again(self, seed: int) -> None:
-        found = self._serve(self._world(seed), seed, late=True, partitions=3, again=0.4, twice=0.4)
+        found = self._serve(
+            self._world(seed), seed, late=True, partitions=3, again=0.4, twice=0.4, together=0.5
+        )
         self._same(found, self._expected(seed))
 
     @pytest.mark.parametrize("seed", SEEDS)
