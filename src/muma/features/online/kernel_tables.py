@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from muma.features.plan import GAP, SEQUENCE, KindPlan
+from muma.features.plan import ADD, GAP, SEQUENCE, KindPlan
 from muma.features.window import WEIGHTS
 
 
@@ -19,6 +19,7 @@ class KernelTables(NamedTuple):
         state_mask: uint64 [S, W], bits of which one must be set for an event to enter a state.
         kind_mask: uint64 [W], bits of which one must be set for an event to touch a key.
         reads: int64 [R, 5], ordered by state; read_first: int64 [S + 1].
+        plain: int64 [R], place in a slot of a read that adds one word; -1 for the others.
         weights: int64 [64].
     """
 
@@ -31,6 +32,7 @@ class KernelTables(NamedTuple):
     kind_mask: np.ndarray
     reads: np.ndarray
     read_first: np.ndarray
+    plain: np.ndarray
     weights: np.ndarray
 
 
@@ -55,6 +57,9 @@ def kernel_tables(kind: KindPlan, n_writes: int) -> KernelTables:
     order = np.argsort(kind.read_table[:, 0], kind="stable")
     reads = np.ascontiguousarray(kind.read_table[order])
     first = np.searchsorted(reads[:, 0], np.arange(len(kind.states) + 1)).astype(np.int64)
+    part = kind.part_table[reads[:, 1]].reshape(-1, 6)
+    single = (part[:, 0] == ADD) & (reads[:, 4] == 1)
+    plain = np.where(single, part[:, 4], -1).astype(np.int64)
     return KernelTables(
         kind.state_table,
         kind.part_table,
@@ -65,5 +70,6 @@ def kernel_tables(kind: KindPlan, n_writes: int) -> KernelTables:
         np.bitwise_or.reduce(state_mask, axis=0, initial=0).astype(np.uint64),
         reads,
         first,
+        plain,
         WEIGHTS,
     )

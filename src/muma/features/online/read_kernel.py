@@ -84,7 +84,11 @@ def _sliding(row, s, at, tables, first, out):
         if age < 0:
             continue
         for q in range(tables.read_first[s], tables.read_first[s + 1]):
-            if age < tables.reads[q, 2]:
+            if age >= tables.reads[q, 2]:
+                continue
+            if tables.plain[q] >= 0:  # one added word: by far the most
+                out[first + tables.reads[q, 3]] += row[base + tables.plain[q]]
+            else:
                 _join(row, base, q, tables, first, out)
 
 

@@ -80,10 +80,11 @@ class Reading:
             row_N = np.where(present, row_N, -1)
             found[place] = (rows, row_N, shared)
             first = int(plan.offsets[place])
-            if shared:
-                one = np.zeros((1, plan.merged), dtype=np.int64)
-                read(rows, row_N, at_B[:1], self.kernels[place], first, one)
-                merged_BM[:, first : first + kind.merged] = one[:, first : first + kind.merged]
+            if one_user and "item" not in kind.key.components:  # few rows, asked for many times
+                distinct, back = np.unique(row_N, return_inverse=True)
+                few = np.zeros((len(distinct), kind.merged), dtype=np.int64)
+                read(rows, distinct, at_B[: len(distinct)], self.kernels[place], 0, few)
+                merged_BM[:, first : first + kind.merged] = few[0] if shared else few[back]
             else:
                 read(rows, row_N, at_B, self.kernels[place], first, merged_BM)
         published = self.catalogue.of_items(self.catalogue.published_I, item_B)
@@ -100,10 +101,8 @@ class Reading:
             entry_BL3 = np.zeros((len(row_N), spec.length, 3), dtype=np.int64)
             count_B = np.zeros(len(row_N), dtype=np.int64)
             read_sequence(rows, row_N, at_B, kept.offset, kept.horizon, entry_BL3, count_B)
-            if shared:
-                entry_BL3 = np.broadcast_to(entry_BL3, (len(at_B), spec.length, 3))
-                count_B = np.broadcast_to(count_B, len(at_B))
-            shown[spec.name] = unpack(entry_BL3, count_B)
+            one = unpack(entry_BL3, count_B)
+            shown[spec.name] = _repeated(one, len(at_B)) if shared else one
         return shown
 
 
@@ -120,3 +119,10 @@ def unpack(entry_BL3: np.ndarray, count_B: np.ndarray) -> Sequences:
         np.where(mask, dwell, -1),
         mask,
     )
+
+
+def _repeated(one: Sequences, count: int) -> Sequences:
+    """The same sequence for every request, without copies."""
+    arrays = (one.item_BL, one.time_BL, one.kind_BL, one.domain_BL, one.dwell_BL, one.mask_BL)
+    shape = (count, one.item_BL.shape[1])
+    return Sequences(*(np.broadcast_to(array, shape) for array in arrays))
