@@ -243,6 +243,11 @@ class TestSession(FeatureSuite):
             "gap": "30m",
             "counts": ["click", "tab1", "any"],
         },
+        "below_lateness": {
+            "use": f"{PATH}.session.Session",
+            "keys": ["user", "item", "global"],
+            "gap": "5m",
+        },
         "short": {
             "use": f"{PATH}.session.Session",
             "gap": "1m",

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from muma.config import parse
 from muma.features.families.clock import ClockConfig
+from muma.features.families.distinct import Distinct, DistinctConfig
 from muma.features.families.topk import TopKConfig
+from muma.features.feature import Moment
 from muma.features.window import WEIGHTS as TABLE
 from muma.features.window import AllTime, Decay, Gap, Sliding
 from muma.rng import derive
@@ -122,3 +124,15 @@ def test_friends_count_from_the_moment_they_are_followed():
     hand = Ask(RawWorld(events, {}, {0: {1: 9}}), {}, 0, None, 100)
     assert [e.time for e in hand.events("friends", AllTime(), "any")] == [9]
     assert hand.events("user", AllTime(), "any") == []
+
+
+@pytest.mark.parametrize("size", [16, 64, 512])
+def test_the_family_estimates_as_the_reference(size):
+    """From nothing over the turn of the two estimators to registers that are all full."""
+    rng = derive(size, "many")
+    sets = [rng.integers(0, 2**32, size=int(size * much)) for much in np.linspace(0, 12, 60)]
+    seen = [registers(ids.tolist(), size) for ids in sets] + [[62] * size, [1] * size]
+    family = Distinct(parse(DistinctConfig, {"keys": ["user"], "registers": size}))
+    moment = Moment(np.zeros(len(seen), np.int64), np.zeros(len(seen), np.int64), {})
+    found = family.values([np.array(seen, dtype=np.uint8)[:, None, :]], moment)
+    assert found.ravel().tolist() == [estimate(ranks) for ranks in seen]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -199,6 +200,19 @@ def _bits(
     valid: Mapping[str, np.ndarray],
     arrays: Mapping[str, np.ndarray],
 ) -> np.ndarray:
+    table, hidden = _bit_table(plan)
+    bits = table[:, kind, domain]
+    for (sort, name), guarded in hidden.items():
+        holds = valid[name] if sort == "has" else arrays[f"_where_{name}"]
+        for word, mask in enumerate(guarded):
+            if mask:
+                bits[word][~holds] &= ~mask
+    return bits
+
+
+@lru_cache(maxsize=16)
+def _bit_table(plan: Plan) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
+    """Bits by kind and domain, uint64 [W, kinds, domains]; and the bits that something else guards."""
     words = max(1, -(-len(plan.writes) // 64))
     table = np.zeros((words, len(ACTIONS), len(DOMAINS)), dtype=np.uint64)
     hidden: dict[tuple[str, str], np.ndarray] = {}  # what must hold beside -> bits it guards
@@ -211,13 +225,7 @@ def _bits(
                     table[word, a, d] |= bit
         for guard in _guards(write, plan):
             hidden.setdefault(guard, np.zeros(words, dtype=np.uint64))[word] |= bit
-    bits = table[:, kind, domain]
-    for (sort, name), guarded in hidden.items():
-        holds = valid[name] if sort == "has" else arrays[f"_where_{name}"]
-        for word in range(words):
-            if guarded[word]:
-                bits[word][~holds] &= ~guarded[word]
-    return bits
+    return table, hidden
 
 
 def _guards(write: Write, plan: Plan) -> list[tuple[str, str]]:

@@ -23,22 +23,14 @@ import numpy as np
 
 from muma.config import build
 from muma.errors import ConfigError
+from muma.features.cells import CellReader
 from muma.features.config import FeaturesConfig
 from muma.features.feature import Family, Feature, Moment, Partial, SequenceSpec
 from muma.features.keys import KeyKind
 from muma.features.measure import IDS, Measure
 from muma.features.span import parse_span
 from muma.features.where import ANY, Where, filters
-from muma.features.window import (
-    DECAY_LIMIT,
-    WEIGHTS,
-    AllTime,
-    Decay,
-    Gap,
-    Sliding,
-    Window,
-    sub_step,
-)
+from muma.features.window import DECAY_LIMIT, AllTime, Decay, Gap, Sliding, Window
 
 SLIDING, DECAY, ALL_TIME, GAP, SEQUENCE = range(5)
 ADD, BEST, HLL, BUCKET = range(4)
@@ -100,7 +92,8 @@ class State:
             return self.slots * self.span
         if self.kind == DECAY:
             return DECAY_LIMIT * self.span
-        return self.horizon
+        # a session stays open to members for its gap
+        return max(self.horizon, self.span) if self.kind == GAP else self.horizon
 
 
 @dataclass(frozen=True)
@@ -156,9 +149,7 @@ class _Block:
     name: str
     family: Family
     features: tuple[Feature, ...]
-    places: tuple[np.ndarray, ...]  # per cell position, place in all the merged words, int64 [F]
-    partials: tuple[tuple[Partial, ...], ...]  # per cell position and feature
-    decays: tuple[np.ndarray, ...]  # per cell position, half-life or 0, int64 [F]
+    readers: tuple[CellReader, ...]  # per cell position
     kinds: np.ndarray  # bool [F, K]: kinds of key a feature needs
     columns: slice
 
@@ -242,12 +233,7 @@ class Plan:
         """
         values_BF = np.empty((len(moment), len(self.columns)))
         for block in self._blocks:
-            cells = [
-                _cell(merged_BM, places, partials, decays, moment.at_B)
-                for places, partials, decays in zip(
-                    block.places, block.partials, block.decays, strict=True
-                )
-            ]
+            cells = [reader.read(merged_BM, moment.at_B) for reader in block.readers]
             found = block.family.values(cells, moment)
             absent_BF = (~present_BK) @ block.kinds.T if block.kinds.any() else None
             if absent_BF is not None and absent_BF.any():
@@ -419,18 +405,13 @@ class Plan:
         shapes = {(len(f.cells), len(f.columns)) for f in features}
         if len(shapes) != 1:
             raise ConfigError(f"features.blocks.{name}: features of one block must have one shape")
-        places, partials, decays = [], [], []
+        readers = []
         for position in range(len(features[0].cells)):
             cells = [feature.cells[position] for feature in features]
             found = [reads[KeyKind.parse(c.key).name, c.window, c.partial] for c in cells]
-            places.append(
-                np.array(
-                    [self.offsets[self.kinds.index(kind)] + read.place for kind, read in found]
-                )
-            )
-            partials.append(tuple(cell.partial for cell in cells))
-            decays.append(
-                np.array([c.window.half_life if isinstance(c.window, Decay) else 0 for c in cells])
+            places = [int(self.offsets[self.kinds.index(k)]) + read.place for k, read in found]
+            readers.append(
+                CellReader.of(places, [c.partial for c in cells], [c.window for c in cells])
             )
         needed = np.zeros((len(features), len(self.kinds)), dtype=bool)
         for row, feature in enumerate(features):
@@ -438,8 +419,7 @@ class Plan:
                 needed[row, self.kind(KeyKind.parse(key).name)] = True
         width = sum(len(feature.columns) for feature in features)
         return _Block(
-            name, family, features, tuple(places), tuple(partials), tuple(decays), needed,
-            slice(first, first + width),
+            name, family, features, tuple(readers), needed, slice(first, first + width),
         )  # fmt: skip
 
 
@@ -460,40 +440,6 @@ def _check(window: Window, partial: Partial) -> None:
         raise ConfigError(
             f"window {window.label!r} forgets by the time of the last event: only a recency can use it"
         )
-
-
-def _cell(
-    merged_BM: np.ndarray,
-    places: np.ndarray,
-    partials: tuple[Partial, ...],
-    decays: np.ndarray,
-    at_B: np.ndarray,
-) -> np.ndarray:
-    """What `values` gets for one cell position (see `Family.values`)."""
-    first = partials[0]
-    if first.op in ("hll", "bucket"):
-        words = merged_BM[:, places[:, None] + np.arange(first.words)]
-        if first.op == "hll":
-            return np.ascontiguousarray(words).view(np.uint8)
-        return _undecayed(words.astype(np.float64), decays, at_B)
-    raw = merged_BM[:, places]
-    if first.op == "max":
-        low = np.array([p.measure.low for p in partials], dtype=np.int64)
-        return np.where(raw > 0, raw + (low - 1), np.nan)
-    if first.op == "min":
-        high = np.array([p.measure.high for p in partials], dtype=np.int64)
-        return np.where(raw > 0, (high + 1) - raw, np.nan)
-    return _undecayed(raw.astype(np.float64), decays, at_B)
-
-
-def _undecayed(cell: np.ndarray, decays: np.ndarray, at_B: np.ndarray) -> np.ndarray:
-    """Divide decayed sums by the weight of the moment."""
-    for half_life in np.unique(decays[decays > 0]).tolist():
-        columns = decays == half_life
-        weight_B = WEIGHTS[sub_step(at_B, half_life)].astype(np.float64)
-        shape = (-1,) + (1,) * (cell.ndim - 1)
-        cell[:, columns] = cell[:, columns] / weight_B.reshape(shape)
-    return cell
 
 
 __all__ = ["ANY", "Column", "KindPlan", "Plan", "Read", "State", "Write"]

@@ -1,4 +1,5 @@
 """Contract suites to subclass for one's own components, and small logs to try them on.
 
-Needs pytest. A suite's subclass gives `make()`; its tests state what MUMA expects of the component.
+Needs pytest, and hypothesis for `FeatureSuite`. A subclass says what is tried, by `make()` or by a
+recipe; the suite's tests state what MUMA expects of the component.
 """

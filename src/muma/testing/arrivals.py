@@ -83,7 +83,9 @@ class Feed:
         """
         times = self.frame.get_column("timestamp").to_numpy()
         first, last = np.searchsorted(times, [start, end])
-        delay = self.rng.integers(0, lateness + 1, size=last - first) if lateness else 0
+        some = self.rng.integers(0, lateness + 1, size=last - first)
+        delay = self.rng.choice([0, lateness, -1], size=last - first)  # often the extremes
+        delay = np.where(delay < 0, some, delay)
         return first + np.argsort(times[first:last] + delay, kind="stable")
 
     def send(self, engine: Takes, rows: np.ndarray) -> None:

@@ -164,8 +164,8 @@ class FeatureSuite:
     @pytest.mark.parametrize("seed", SEEDS)
     def test_online_late_over_the_whole_bound(self, seed: int) -> None:
         """Few looks, so that the order between them is as wild as it may be."""
-        world = self._world(seed).moments(4)
-        found = self._serve(world, seed, late=True, again=0.4, twice=0.4)
+        world = random_world(seed, self._spans(), events=120).moments(4)
+        found = self._serve(world, seed, late=True, again=0.4, twice=0.4, forget=0.5)
         self._same(found, self._expect(world))
 
     @pytest.mark.parametrize("seed", SEEDS)
@@ -204,7 +204,9 @@ class FeatureSuite:
     @pytest.mark.parametrize("seed", SEEDS)
     def test_it_resumes_from_its_last_commit(self, seed: int) -> None:
         world, store = self._world(seed).moments(12), MemoryStore()
-        found = self._serve(world, seed, late=True, store=store, partitions=2, twice=0.3, crash=0.5)
+        found = self._serve(
+            world, seed, late=True, store=store, partitions=2, twice=0.3, crash=0.5, forget=0.5
+        )
         self._same(found, self._expect(world))
 
     def test_nothing_happened(self) -> None:
@@ -216,7 +218,7 @@ class FeatureSuite:
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_one_hot_key(self, seed: int) -> None:
-        world = random_world(seed, self._spans(), events=150, hot=True)
+        world = random_world(seed, self._spans(), events=150, hot=True).moments(10)
         wanted = self._expect(world)
         self._same(self._offline(world), wanted)
         self._same(self._serve(world, seed, late=True, again=0.3), wanted)
@@ -309,6 +311,7 @@ class FeatureSuite:
         store: StateStore | None = None,
         read: bool = False,
         crash: float = 0.0,
+        forget: float = 0.0,
         **options: float,
     ) -> FeatureTable:
         """Apply what came before each moment, and look up the moment's requests."""
@@ -321,6 +324,8 @@ class FeatureSuite:
             before = at
             if read or rng.random() < crash:
                 engine.commit()
+            if rng.random() < forget:
+                engine.expire()
             if store is not None and rng.random() < crash:
                 engine = self._engine(world, store)
                 with store.snapshot() as view:

@@ -49,7 +49,10 @@ def worlds(draw: st.DrawFn, spans: Sequence[int], *, most_events: int = 25) -> W
     moment = st.builds(lambda at, step: at + step, anchor, _steps(spans))
     asked_user = st.one_of(user, st.sampled_from((-1, USERS + 3)))
     asked_item = st.one_of(item, st.sampled_from((-1, ITEMS + 2)))
-    requests = st.lists(st.tuples(asked_user, asked_item, moment), min_size=1, max_size=12)
+    request = st.tuples(asked_user, asked_item, moment)
+    if events:
+        request = st.one_of(request, st.builds(_echo, st.sampled_from(events), _steps(spans)))
+    requests = st.lists(request, min_size=1, max_size=12)
     return assemble(
         draw(st.permutations(events)),
         gaze,
@@ -63,6 +66,12 @@ def _steps(spans: Sequence[int]) -> st.SearchStrategy[int]:
     """From one time to the next: nothing, a little, a span, or a span give or take 1 us."""
     beside = [span + off for span in spans for off in (0, 1, -1)]
     return st.one_of(st.just(0), st.sampled_from(beside), st.integers(1, max(1, min(spans))))
+
+
+def _echo(event: dict[str, Any], later: int) -> tuple[int, int, int]:
+    """Who did something asks about it later."""
+    item = event["item_id"]
+    return event["user_id"], -1 if item is None else item, event["timestamp"] + later
 
 
 def _running(steps: list[int]) -> list[int]:

@@ -128,7 +128,7 @@ def random_world(
         seed: equal seeds give equal worlds.
         spans: lengths of time at which something changes, see `spans_of`.
         events: how many; a quarter as many fixations come beside them.
-        requests: how many.
+        requests: about how many.
         hot: nearly everything is done by one user to one item, at few different times.
 
     Example:
@@ -137,16 +137,20 @@ def random_world(
     """
     draw = _Draw(derive(seed, "random_world"), tuple(spans), hot)
     times = draw.times(events + events // 4)
-    rows = [draw.event(int(at)) for at in times[:events]]
+    rows = [draw.event(int(at)) for at in np.sort(times[:events])]  # neighbours share a user
     rows += [dict(row) for row in rows[: events // 10]]  # equal events are two events
     fixations = [draw.fixation(int(at)) for at in times[events:]]
-    moments = draw.moments(times, requests)
+    asked = [(draw.someone(), draw.something(), at) for at in draw.moments(times, requests // 2)]
+    items = [draw.item(times) for _ in range(ITEMS)]
+    births = ((row["item_id"], row["published_at"]) for row in items)
+    asked += [(draw.someone(), item, at) for item, at in births if at is not None and at >= 0]
+    asked += [draw.echo(rows) for _ in range(requests // 2) if rows]
     return assemble(
         rows,
         fixations,
-        [draw.item(times) for _ in range(ITEMS)],
+        items,
         [draw.edge(times) for _ in range(2 * USERS)],
-        [(draw.someone(), draw.something(), at) for at in moments],
+        asked,
     )
 
 
@@ -170,9 +174,9 @@ class _Draw:
         for _ in range(n):
             sort = self.rng.random()
             if sort < 0.45:
-                at += int(self.rng.integers(1, 600 * SECOND))
+                at += int(self.rng.integers(1, self.one((60, 600)) * SECOND))
             elif sort < 0.65:
-                at += self.one(self.spans) + self.one((-1, 0, 1))
+                at += min(self.one(self.spans), self.one(self.spans)) + self.one((-1, 0, 0, 1))
             elif sort < 0.75:
                 span = self.one(self.spans)
                 at += span - at % span - self.one((0, 1))  # the next edge of a pane, or just before
@@ -193,6 +197,18 @@ class _Draw:
                 at -= at % self.one(self.spans)
             found.append(at + self.one((-1, 0, 0, 0, 1)) + (400 * DAY if self.chance(0.03) else 0))
         return found
+
+    def echo(self, rows: Sequence[Mapping[str, Any]]) -> tuple[int, int, int]:
+        """Who did something asks about it exactly a span later, having been quiet since."""
+        user, item, at = 0, 0, ORIGIN
+        for _ in range(20):
+            row, span = self.one(rows), self.one(self.spans)
+            user, item, at = row["user_id"], row["item_id"], row["timestamp"]
+            pauses = [r["timestamp"] - at for r in rows if r["user_id"] == user]
+            at += span
+            if not any(0 < pause <= span for pause in pauses):
+                break
+        return user, -1 if item is None else item, at + self.one((0, 0, 1))
 
     def event(self, at: int) -> dict[str, Any]:
         if self.chance(0.5):

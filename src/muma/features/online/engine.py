@@ -3,7 +3,9 @@
 A batch is checked (offsets, repeats, the future), prepared once, and written to the rows of each kind
 of key. `changes` hands over what a store must commit; `lookup` reads at any time.
 
-One thread applies, hands over and reads; `StateStore.commit` may run in another.
+Events are taken piece by piece, and after each piece the offsets stand where the state does: when
+memory runs short, the engine commits there. One thread applies, hands over and reads;
+`StateStore.commit` may run in another.
 """
 
 from __future__ import annotations
@@ -27,15 +29,16 @@ from muma.features.feature import FeatureTable
 from muma.features.followers import Followers
 from muma.features.online.dedup import PREFIX, Dedup
 from muma.features.online.reading import Reading
-from muma.features.online.record import decode
+from muma.features.online.record import plan_signature
+from muma.features.online.residency import FEWEST_EVENTS, Residency
 from muma.features.online.tables import Table
 from muma.features.plan import Plan
 from muma.features.span import parse_span
 from muma.features.store import Changes, Snapshot, StateStore, TableChange
 
-PIECE = 1 << 17  # events prepared at once
+SPARE = 32 << 20  # least bytes of a table beyond the budget, for what a commit under way holds
 FEW = 4_096  # below it one thread is quicker than two
-COUNTERS, PLAN = "counters", "plan"
+COUNTERS, PLAN, QUARANTINE = "counters", "plan", "quarantine/"
 
 
 class EngineConfig(Config):
@@ -119,12 +122,19 @@ class Engine:
         self._store = store
         self._reading = Reading(plan, catalogue)
         self._dedup = Dedup(parse_span(self.config.dedup_horizon))
-        self._budget = self.config.memory_mib << 20
+        budget = self.config.memory_mib << 20
+        reserve = budget + max(budget // 8, SPARE)
         self._tables = [
-            Table(kind, len(plan.writes), most=max(self._budget // (kind.width * 8), 64))
+            Table(kind, len(plan.writes), most=max(reserve // (kind.width * 8), FEWEST_EVENTS))
             for kind in plan.kinds
         ]
-        self._held: list[pl.DataFrame] = []  # quarantined since the last commit
+        self._kept = [table for table in self._tables if table.kind.states]
+        self._residency = Residency(self._kept, store, budget)
+        self._held: list[pl.DataFrame] = []  # quarantined since the last hand-over
+        self._given: dict[str, bytes | None] = {}  # blobs handed over and not confirmed
+        self._owed: dict[str, bytes | None] = {}  # blobs taken back
+        self._handed = False
+        self._failed = False
         self._batch = 0
         self._pool = ThreadPoolExecutor(self.config.threads, thread_name_prefix="muma-apply")
         if store is not None:
@@ -134,12 +144,17 @@ class Engine:
     @property
     def resident_bytes(self) -> int:
         """Bytes of rows in memory."""
-        return sum(table.bytes for table in self._tables)
+        return self._residency.bytes
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of rows in memory with their index and marks."""
         return sum(table.memory for table in self._tables)
+
+    @property
+    def must_commit(self) -> bool:
+        """Memory runs short: commit and `confirm` what was handed over before the next batch."""
+        return self._residency.free < self._residency.budget // 2
 
     def apply(self, frame: pl.DataFrame, *, partition: int = 0, offset: int | None = None) -> None:
         """Take events of one partition.
@@ -151,12 +166,14 @@ class Engine:
                 no check and keeps no offset.
 
         Raises:
-            StreamError: events between the last ones taken and `offset` are missing.
-            StoreError: state does not fit, or the store cannot be read.
+            StreamError: events between the last ones taken and `offset` are missing; nothing of
+                `frame` was taken.
+            StoreError: state does not fit, or the store cannot be read; the engine then takes
+                nothing more.
         """
         if offset is None:
-            self.counters.events += frame.height
-            self._take(frame)
+            self._check_sound()
+            self._take(frame, None)
             return
         self.apply_batches([StreamBatch(partition, offset, frame)])
 
@@ -167,8 +184,9 @@ class Engine:
             StreamError: see `apply`; nothing of `batches` was taken.
             StoreError: see `apply`.
         """
+        self._check_sound()
         ends = dict(self.offsets)
-        fresh = []
+        fresh: list[tuple[int, pl.DataFrame]] = []
         repeated = 0
         for batch in batches:
             expected = ends.get(batch.partition, 0)
@@ -180,17 +198,12 @@ class Engine:
                 )
             skipped = min(expected - batch.offset, batch.frame.height)
             repeated += skipped
-            fresh.append(batch.frame.slice(skipped))
+            fresh.append((batch.partition, batch.frame.slice(skipped)))
             ends[batch.partition] = max(expected, batch.next_offset)
-        self.offsets = ends
         self.counters.repeated_offsets += repeated
-        self.counters.events += sum(frame.height for frame in fresh)
-        fresh = [frame for frame in fresh if frame.height]
-        if len(fresh) == 1:
-            self._take(fresh[0])
-        elif fresh:
-            whole = pl.concat(fresh, how="diagonal")
-            self._take(whole.sort("timestamp", maintain_order=True))
+        fresh = [(partition, frame) for partition, frame in fresh if frame.height]
+        if fresh:
+            self._take(*merged(fresh))
 
     def lookup(self, user: int, items: np.ndarray, at: int) -> FeatureTable:
         """Features of one user with N items (dense indices, -1 for none) at `at` (microseconds).
@@ -207,9 +220,10 @@ class Engine:
     def changes(self) -> Changes:
         """What has changed since the last call, to be committed as one.
 
-        Keys stay in memory until `confirm`. If the commit fails, the state on disk is behind: build a
-        new engine on the store and read the stream again from its offsets.
+        Commit them in the order of the calls, and say then `confirm`, or `take_back` if the store
+        refused.
         """
+        self._check_sound()
         tables = []
         for table in self._tables:
             keys, records, removed = table.changes()
@@ -217,29 +231,43 @@ class Engine:
                 tables.append(TableChange(table.kind.name, keys, records, removed))
         blobs: dict[str, bytes | None] = {
             COUNTERS: json.dumps(asdict(self.counters)).encode(),
-            PLAN: self._signature(),
+            PLAN: plan_signature(self.plan),
         }
-        blobs |= self._dedup.changes(self.counters.watermark)
-        for held in self._held:
-            name = f"quarantine/{self.counters.quarantined:012d}/{len(blobs):04d}"
-            blobs[name] = _ipc(held)
-        self._held = []
-        return Changes(tables, dict(self.offsets), blobs)
+        news = {**self._owed, **self._dedup.changes(self.counters.watermark)}
+        for place, held in enumerate(self._held):
+            news[f"{QUARANTINE}{self.counters.quarantined:012d}/{place:04d}"] = _ipc(held)
+        self._held, self._owed = [], {}
+        self._given |= news
+        self._handed = True
+        return Changes(tables, dict(self.offsets), blobs | news)
 
     def confirm(self) -> None:
         """The changes handed over so far are committed."""
         for table in self._tables:
             table.confirm()
+        self._given, self._handed = {}, False
+
+    def take_back(self) -> None:
+        """The changes handed over since the last `confirm` were not committed; they come again."""
+        for table in self._tables:
+            table.take_back()
+        self._owed, self._given, self._handed = {**self._given, **self._owed}, {}, False
 
     def commit(self) -> int:
         """Commit what has changed and return the store's version.
 
         Raises:
-            StoreError: there is no store, or it refuses (then build a new engine on it).
+            StoreError: there is no store, or it refuses; then nothing is lost, and what has changed
+                comes again with the next commit.
         """
         if self._store is None:
             raise StoreError("the engine has no store to commit to; give it one")
-        version = self._store.commit(self.changes())
+        changes = self.changes()
+        try:
+            version = self._store.commit(changes)
+        except BaseException:
+            self.take_back()
+            raise
         self.confirm()
         return version
 
@@ -248,55 +276,62 @@ class Engine:
 
         No read can tell. What is forgotten leaves the store with the next commit.
         """
-        gone = 0
-        for place, table in enumerate(self._tables):
-            rows = table.expired(self.counters.watermark)
-            if len(rows):
-                table.remove(rows)
-            gone += len(rows)
-            if table.cold and table.kind.reach >= 0 and self._store is not None:
-                gone += self._expire_cold(self._store, place)
-        return gone
+        self._check_sound()
+        # an event that comes late may still meet what the key held before
+        slack = max(self.plan.lateness, self.plan.ahead)
+        return self._residency.expire(self.counters.watermark - slack)
 
     def quarantined(self) -> pl.DataFrame:
         """Every quarantined event that is committed or waits to be."""
         frames = list(self._held)
         if self._store is not None:
             with self._store.snapshot() as snapshot:
-                stored = [
-                    pl.read_ipc(io.BytesIO(blob)) for _, blob in snapshot.blobs("quarantine/")
-                ]
+                stored = [pl.read_ipc(io.BytesIO(blob)) for _, blob in snapshot.blobs(QUARANTINE)]
             frames = stored + frames
         return pl.concat(frames, how="diagonal") if frames else pl.DataFrame()
 
-    def _take(self, frame: pl.DataFrame) -> None:
-        frame = self._without_repeats(self._without_impossible(frame))
-        self.counters.applied += frame.height
-        if not frame.height:
+    def _take(self, frame: pl.DataFrame, partition_N: np.ndarray | None) -> None:
+        """Take events piece by piece; between pieces, counters and offsets stand where state does."""
+        size = self._residency.piece
+        for start in range(0, frame.height, size):
+            piece = frame.slice(start, size)
+            if not self._residency.relieve(piece.height) and not self._handed:
+                self.commit()
+                self._residency.relieve(piece.height)
+            wrong = self._impossible(piece)
+            sound = piece if wrong is None else piece.filter(~wrong)
+            picked = selected(sound.lazy(), self.plan).collect()
+            try:
+                self._write_piece(sound, picked)
+            except BaseException:
+                self._failed = True
+                raise
+            if wrong is not None:
+                self._held.append(piece.filter(wrong))
+                self.counters.quarantined += piece.height - sound.height
+            self.counters.events += piece.height
+            if partition_N is not None:
+                taken = np.unique(partition_N[start : start + size], return_counts=True)
+                for partition, count in zip(*(each.tolist() for each in taken), strict=True):
+                    self.offsets[partition] = self.offsets.get(partition, 0) + count
+
+    def _write_piece(self, sound: pl.DataFrame, picked: pl.DataFrame) -> None:
+        """Write sound events (`picked` is what `prepare` reads of them), each id once."""
+        keep = self._first_seen(sound)
+        if keep is not None:
+            picked = picked.filter(pl.Series(keep))
+        if not picked.height:
             return
-        newest = frame.get_column("timestamp").max()
-        for start in range(0, frame.height, PIECE):
-            piece = selected(frame.slice(start, PIECE).lazy(), self.plan).collect()
-            self._write(prepare(piece, self.plan, self.catalogue, self.followers))
-        if isinstance(newest, int):
-            self.counters.watermark = max(self.counters.watermark, newest)
+        self._batch += 1
+        prepared = prepare(picked, self.plan, self.catalogue, self.followers)
+        self._residency.bring(prepared, self._batch)
+        self._write(prepared)
+        self.counters.applied += len(prepared)
+        self.counters.watermark = max(self.counters.watermark, int(prepared.time_N.max()))
 
     def _write(self, prepared: Prepared) -> None:
-        self._batch += 1
-        tables = [t for t in self._tables if t.kind.states]
-        for table in tables:
-            if not self._make_room(table, prepared):
-                half = len(prepared) // 2
-                if half == 0:
-                    raise StoreError(
-                        f"the state of one event does not fit memory_mib = {self.config.memory_mib}; "
-                        "give the engine more"
-                    )
-                self._write(_part(prepared, 0, half))
-                self._write(_part(prepared, half, len(prepared)))
-                return
-        late = np.zeros((len(tables), len(prepared)), dtype=np.bool_)
-        work = [(table, late[place]) for place, table in enumerate(tables)]
+        late = np.zeros((len(self._kept), len(prepared)), dtype=np.bool_)
+        work = [(table, late[place]) for place, table in enumerate(self._kept)]
         if len(prepared) < FEW or self.config.threads == 1:
             for table, mine in work:
                 table.apply(prepared, mine, self._batch)
@@ -306,68 +341,12 @@ class Engine:
                 future.result()
         self.counters.late_dropped += int(late.any(axis=0).sum())
 
-    def _make_room(self, table: Table, prepared: Prepared) -> bool:
-        """Bring in what the store holds of the batch's keys, and make room; False if it cannot fit."""
-        _, keys = table.keys_of(prepared)
-        room = min(table.room, (self._budget - self.resident_bytes) // (table.kind.width * 8))
-        if not table.cold and len(keys) <= room:
-            return True
-        absent = np.unique(keys[table.find(keys) < 0])
-        if len(absent) > room:
-            self._evict(table, len(absent) - room)
-            absent = np.unique(keys[table.find(keys) < 0])
-            room = min(table.room, (self._budget - self.resident_bytes) // (table.kind.width * 8))
-            if len(absent) > room:
-                return False
-        if table.cold and len(absent) and self._store is not None:
-            with self._store.snapshot() as snapshot:
-                self._fetch(snapshot, table, absent)
-        return True
-
-    def _evict(self, table: Table, rows: int) -> None:
-        """Free at least `rows` rows of `table`'s width, a quarter of a table at a time."""
-        if self._store is None:
-            raise StoreError(
-                f"the state does not fit memory_mib = {self.config.memory_mib} and there is no store "
-                "to keep the rest; raise it, or give the engine a store"
-            )
-        self.commit()
-        wanted = rows * table.kind.width * 8
-        if table.room < rows:
-            table.evict(max(rows, len(table) // 4))
-        while self._budget - self.resident_bytes < wanted:
-            largest = max(self._tables, key=lambda one: one.bytes)
-            if not largest.evict(max(len(largest) // 4, 64)):
-                return
-
-    def _fetch(self, snapshot: Snapshot, table: Table, keys: np.ndarray) -> None:
-        """Bring keys from the store into memory; absent ones stay absent."""
-        records = snapshot.get(table.kind.name, keys)
-        there = np.flatnonzero(records.lengths > 0)
-        if not len(there):
-            return
-        rows = table.add(keys[there], self._batch)
-        chosen = type(records)(records.data, records.starts[there], records.lengths[there])
-        decode(chosen, table.rows, rows, table.sign, table.kind.name)
-        table.cold -= len(there)
-
     def _rows_of(self, place: int, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        table = self._tables[place]
-        rows = table.find(keys)
-        if not table.cold or self._store is None or not (rows < 0).any():
-            return table.rows, rows
-        absent = np.unique(keys[rows < 0])
-        with self._store.snapshot() as snapshot:
-            records = snapshot.get(table.kind.name, absent)
-        scratch = np.zeros((len(absent), table.kind.width), dtype=np.int64)
-        decode(records, scratch, np.arange(len(absent)), table.sign, table.kind.name)
-        place_N = np.searchsorted(absent, keys) + len(keys)
-        both = np.concatenate([table.rows[np.where(rows < 0, 0, rows)], scratch])
-        return both, np.where(rows < 0, place_N, np.arange(len(keys)))
+        return self._residency.rows_of(self._tables[place], keys)
 
     def _resume(self, snapshot: Snapshot) -> None:
         stored = snapshot.blob(PLAN)
-        if stored is not None and stored != self._signature():
+        if stored is not None and stored != plan_signature(self.plan):
             raise StoreError(
                 "the store holds the state of another set of features; use a new state folder, or "
                 "the recipe it was made with"
@@ -380,52 +359,28 @@ class Engine:
             self.counters = Counters(**{k: v for k, v in values.items() if k in known})
         for name, blob in snapshot.blobs(PREFIX):
             self._dedup.restore(name, blob)
-        sizes = [snapshot.count(table.kind.name) for table in self._tables]
-        fits = sum(n * t.kind.width * 8 for n, t in zip(sizes, self._tables, strict=True))
-        for table, size in zip(self._tables, sizes, strict=True):
-            table.cold = size
-            if fits > self._budget or size > table.most:
-                continue
-            for keys, records in snapshot.scan(table.kind.name):
-                rows = table.add(keys, 0)
-                decode(records, table.rows, rows, table.sign, table.kind.name)
-            table.cold = 0
+        self._residency.load(snapshot)
 
-    def _expire_cold(self, store: StateStore, place: int) -> int:
-        table, gone = self._tables[place], []
-        with store.snapshot() as snapshot:
-            for keys, records in snapshot.scan(table.kind.name):
-                scratch = np.zeros((len(keys), table.kind.width), dtype=np.int64)
-                decode(records, scratch, np.arange(len(keys)), table.sign, table.kind.name)
-                past = scratch[:, 0] - 1 + table.kind.reach < self.counters.watermark
-                gone.append(keys[past & (table.find(keys) < 0)])
-        keys = np.concatenate(gone) if gone else np.zeros(0, dtype=np.uint64)
-        if len(keys):
-            table.remove_cold(keys)
-        return len(keys)
-
-    def _without_impossible(self, frame: pl.DataFrame) -> pl.DataFrame:
-        bad = pl.any_horizontal(
-            pl.col(name).is_null() for name in ("user_id", "timestamp", "kind", "domain")
-        )
+    def _impossible(self, frame: pl.DataFrame) -> pl.Series | None:
+        """Events that cannot be: a value is missing, or they are of the future; None without one."""
+        needed = ("user_id", "timestamp", "kind", "domain")
+        if any(name not in frame.columns for name in needed):
+            return pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
+        bad = pl.any_horizontal(pl.col(name).is_null() for name in needed)
         if "received_at" in frame.columns:
             ahead = pl.col("timestamp") > pl.col("received_at") + self.plan.ahead
             bad = bad | ahead.fill_null(False)
         marked = frame.select(bad.alias("bad")).get_column("bad")
-        if not marked.any():
-            return frame
-        self._held.append(frame.filter(marked))
-        self.counters.quarantined += int(marked.sum())
-        return frame.filter(~marked)
+        return marked if marked.any() else None
 
-    def _without_repeats(self, frame: pl.DataFrame) -> pl.DataFrame:
-        if "event_id" not in frame.columns or not frame.height:
-            return frame
+    def _first_seen(self, frame: pl.DataFrame) -> np.ndarray | None:
+        """Which events are no repeats, bool [N]; None when none is one."""
+        if "event_id" not in frame.columns:
+            return None
         ids = frame.get_column("event_id")
-        named = ids.is_not_null()
-        if not named.any():
-            return frame
-        place = np.flatnonzero(named.to_numpy())
+        place = np.flatnonzero(ids.is_not_null().to_numpy())
+        if not len(place):
+            return None
         repeats, unchecked = self._dedup.repeated(
             ids.drop_nulls().to_numpy().astype(np.uint64),
             frame.get_column("timestamp").to_numpy()[place],
@@ -433,35 +388,45 @@ class Engine:
         )
         self.counters.unchecked += unchecked
         if not repeats.any():
-            return frame
+            return None
         self.counters.repeated_ids += int(repeats.sum())
         keep = np.ones(frame.height, dtype=np.bool_)
         keep[place[repeats]] = False
-        return frame.filter(pl.Series(keep))
+        return keep
 
-    def _signature(self) -> bytes:
-        signs = {table.kind.name: table.sign for table in self._tables}
-        features = self.plan.config.model_dump(mode="json")
-        return json.dumps({"features": features, "layout": signs}, sort_keys=True).encode()
+    def _check_sound(self) -> None:
+        if self._failed:
+            raise StoreError(
+                "an earlier batch failed half-way and this engine's state is of no use; build a new "
+                "engine on the store and read the stream again from its offsets"
+            )
 
 
-def _part(prepared: Prepared, start: int, end: int) -> Prepared:
-    """Events `start` to `end` of a batch."""
-    keys: dict[str, tuple[np.ndarray | None, np.ndarray]] = {}
-    for name, (event, key) in prepared.keys.items():
-        if event is None:
-            keys[name] = (None, key[start:end])
-            continue
-        mine = (event >= start) & (event < end)
-        keys[name] = (event[mine] - start, key[mine])
-    return Prepared(
-        prepared.time_N[start:end],
-        np.ascontiguousarray(prepared.bits_WN[:, start:end]),
-        np.ascontiguousarray(prepared.columns_CN[:, start:end]),
-        keys,
-        prepared.packed_N[start:end],
-        prepared.dwell_N[start:end],
-    )
+def merged(parts: Sequence[tuple[int, pl.DataFrame]]) -> tuple[pl.DataFrame, np.ndarray]:
+    """Events of several partitions in order of time, each partition in its own order.
+
+    An event goes where the newest one before it in its partition stands, so that any head of the
+    whole is a head of every partition.
+
+    Args:
+        parts: partition and its next events; a partition may stand there several times.
+
+    Returns:
+        The events, and the partition of each, int64 [N].
+    """
+    partition_N = np.repeat([p for p, _ in parts], [frame.height for _, frame in parts])
+    if len(parts) == 1:
+        return parts[0][1], partition_N
+    newest: dict[int, int] = {}
+    order = []
+    for partition, frame in parts:
+        time = frame.get_column("timestamp").fill_null(0).to_numpy()
+        reached = np.maximum.accumulate(np.maximum(time, newest.get(partition, 0)))
+        newest[partition] = int(reached[-1])
+        order.append(reached)
+    place_N = np.argsort(np.concatenate(order), kind="stable")
+    whole = pl.concat([frame for _, frame in parts], how="diagonal")
+    return whole[place_N], partition_N[place_N]
 
 
 def _ipc(frame: pl.DataFrame) -> bytes:

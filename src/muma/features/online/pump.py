@@ -103,6 +103,8 @@ class Pump:
             StoreError: the state could not be written; what was committed stays, and a new engine
                 on the store goes on from there.
         """
+        if self.engine.must_commit:
+            self.settle()
         batches = self._waiting()
         self.engine.apply_batches(batches)
         read = sum(batch.frame.height for batch in batches)

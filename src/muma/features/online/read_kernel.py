@@ -75,15 +75,17 @@ def _join(row, base, q, tables, first, out):
 
 @numba.njit(cache=True, nogil=True)
 def _sliding(row, s, at, tables, first, out):
-    now = at // tables.states[s, 1]
-    for i in range(tables.states[s, 2]):
-        base = tables.states[s, 3] + i * tables.states[s, 4]
-        if row[base] == 0:
-            continue
+    slots, offset, stride = tables.states[s, 2], tables.states[s, 3], tables.states[s, 4]
+    begin, end = tables.read_first[s], tables.read_first[s + 1]
+    now, longest = at // tables.states[s, 1], np.int64(0)
+    for q in range(begin, end):
+        longest = max(longest, tables.reads[q, 2])
+    for i in range(slots):
+        base = offset + i * stride
         age = now - (row[base] - 1)
-        if age < 0:
+        if row[base] == 0 or age < 0 or age >= longest:
             continue
-        for q in range(tables.read_first[s], tables.read_first[s + 1]):
+        for q in range(begin, end):
             if age >= tables.reads[q, 2]:
                 continue
             if tables.plain[q] >= 0:  # one added word: by far the most
@@ -183,7 +185,7 @@ def read_sequence(
         if row_B[b] < 0:
             continue
         row, taken = rows[row_B[b]], 0
-        for i in range(row[offset] - 1, -1, -1):
+        for i in range(min(row[offset], length) - 1, -1, -1):
             time = row[offset + 1 + i * 3]
             if time >= at_B[b]:
                 continue

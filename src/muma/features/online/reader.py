@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 from muma.errors import StoreError
 from muma.features.catalogue import Catalogue
 from muma.features.feature import FeatureTable
-from muma.features.online.engine import COUNTERS
+from muma.features.online.engine import COUNTERS, PLAN
 from muma.features.online.reading import Reading
-from muma.features.online.record import decode, signature, view
+from muma.features.online.record import decode, plan_signature, signature, view
 from muma.features.plan import Plan
 from muma.features.store import Snapshot, StateStore
 
@@ -29,17 +30,29 @@ class Freshness:
 class FeatureReader:
     """Reads features of a plan from a store; every call sees one commit, whole.
 
+    Threads may share it.
+
     Args:
         plan: the features, the ones that the writing engine was built on.
         store: opened for reading.
         catalogue: attributes of items.
+
+    Raises:
+        StoreError: the store holds the state of other features.
     """
 
     def __init__(self, plan: Plan, store: StateStore, catalogue: Catalogue) -> None:
         self.plan, self._store = plan, store
         self._reading = Reading(plan, catalogue)
         self._signs = [signature(kind) for kind in plan.kinds]
-        self._scratch = [np.zeros((256, kind.width), dtype=np.int64) for kind in plan.kinds]
+        self._scratch = threading.local()  # a place in `kinds` -> int64 [rows, width]
+        with store.snapshot() as snapshot:
+            stored = snapshot.blob(PLAN)
+        if stored is not None and stored != plan_signature(plan):
+            raise StoreError(
+                "the store holds the state of another set of features; read it with the recipe it "
+                "was made with"
+            )
 
     def lookup(self, user: int, items: np.ndarray, at: int) -> FeatureTable:
         """Features of one user with N items at `at`; see `Engine.lookup`.
@@ -85,9 +98,10 @@ class FeatureReader:
                 keys, back = np.unique(keys, return_inverse=True)
             else:
                 back = np.zeros(len(keys), dtype=np.int64)
-            if len(keys) > len(self._scratch[place]):
-                self._scratch[place] = np.zeros((2 * len(keys), kind.width), dtype=np.int64)
-            scratch = self._scratch[place]
+            own: dict[int, np.ndarray] = self._scratch.__dict__.setdefault("rows", {})
+            if place not in own or len(keys) > len(own[place]):
+                own[place] = np.zeros((max(2 * len(keys), 256), kind.width), dtype=np.int64)
+            scratch = own[place]
             row_N = np.arange(len(keys), dtype=np.int64)
             decode(snapshot.get(kind.name, keys), scratch, row_N, self._signs[place], kind.name)
             return scratch, back.astype(np.int64)

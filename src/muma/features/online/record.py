@@ -11,6 +11,7 @@ Rows are tidied first (`tidy_kernel.py`), so that equal sets of events give equa
 
 from __future__ import annotations
 
+import json
 import zlib
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from muma.errors import StoreError
 from muma.features.online.kernel_tables import KernelTables
 from muma.features.online.tidy_kernel import tidy
-from muma.features.plan import DECAY, GAP, SEQUENCE, SLIDING, KindPlan
+from muma.features.plan import DECAY, GAP, SEQUENCE, SLIDING, KindPlan, Plan
 from muma.features.store import Records
 
 FORMAT = 1
@@ -34,6 +35,13 @@ def signature(kind: KindPlan) -> int:
     """32 bits that change with the layout of a kind's rows."""
     layout = kind.state_table.tobytes() + kind.part_table.tobytes() + kind.sign_table.tobytes()
     return zlib.crc32(kind.name.encode() + layout)
+
+
+def plan_signature(plan: Plan) -> bytes:
+    """What a store says of the features whose state it holds: their recipe, and their layout."""
+    features = plan.config.model_dump(mode="json")
+    layout = {kind.name: signature(kind) for kind in plan.kinds}
+    return json.dumps({"features": features, "layout": layout}, sort_keys=True).encode()
 
 
 def encode(rows: np.ndarray, row_N: np.ndarray, tables: KernelTables, sign: int) -> Records:
@@ -94,7 +102,8 @@ def view(kind: KindPlan, row: np.ndarray) -> dict[str, Any]:
             for p in state.partials
         ]
         if state.kind == SEQUENCE:
-            words = row[state.offset + 1 : state.offset + 1 + int(row[state.offset]) * 3]
+            count = min(max(int(row[state.offset]), 0), state.slots)
+            words = row[state.offset + 1 : state.offset + 1 + count * 3]
             found[f"sequence {state.label}"] = [
                 {"time_us": int(t), "item": (int(p) >> 16) - 1, "dwell_ms": int(d)}
                 for t, p, d in words.reshape(-1, 3)

@@ -7,10 +7,11 @@ from contextlib import suppress
 
 import numpy as np
 
+from muma.errors import StoreError
 from muma.features.activity import Prepared
 from muma.features.online import index
 from muma.features.online.kernel_tables import KernelTables, kernel_tables
-from muma.features.online.record import encode, signature
+from muma.features.online.record import decode, encode, signature
 from muma.features.online.write_kernel import write
 from muma.features.plan import KindPlan
 from muma.features.store import Records
@@ -48,6 +49,7 @@ class Table:
         self._high = 0  # rows at and above were never used
         self._recycled = np.zeros(0, dtype=np.int64)
         self._removed: list[np.ndarray] = []
+        self._leaving: list[np.ndarray] = []  # handed over; the store may still show them
         self._bits = FIRST_BITS
         self._reset_index()
 
@@ -55,9 +57,14 @@ class Table:
         return self._high - len(self._recycled)
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.kind.width * 8
+
+    @property
     def bytes(self) -> int:
         """Bytes of resident rows."""
-        return len(self) * self.kind.width * 8
+        return len(self) * self.row_bytes
 
     @property
     def memory(self) -> int:
@@ -111,21 +118,43 @@ class Table:
         self._n_dirty = index.touch(rows, self._dirty, self._list, self._n_dirty)
         self._used[rows[rows >= 0]] = batch
 
-    def add(self, keys: np.ndarray, batch: int) -> np.ndarray:
-        """Rows for keys that are not in memory (distinct); zeroed, clean, int64 [N]."""
-        free = self._free(len(keys))
-        self._grow_index(len(self) + len(keys))
-        rows = free[::-1][: len(keys)].copy()
-        self._take(free, len(free) - len(keys))
-        index.insert(keys, rows, self._slot_key, self._slot_row, self._bits)
-        self.row_key[rows] = keys
-        self._used[rows] = batch
-        return rows
+    def absent(self, prepared: Prepared, batch: int) -> np.ndarray:
+        """Distinct keys that a batch writes to and that are not in memory, uint64; marks the others as used."""
+        event, keys = self.keys_of(prepared)
+        writes = (prepared.bits_WN[:, event] & self.kernel.kind_mask[:, None]).any(axis=0)
+        keys = keys[writes]
+        rows = self.find(keys)
+        self._used[rows[rows >= 0]] = batch
+        return np.unique(keys[rows < 0])
+
+    def stored(self, keys: np.ndarray) -> np.ndarray:
+        """The keys that were not removed: a commit under way may not have reached the store yet."""
+        gone = [*self._removed, *self._leaving]
+        return keys[~np.isin(keys, np.concatenate(gone))] if gone else keys
+
+    def load(self, keys: np.ndarray, records: Records, batch: int) -> None:
+        """Take rows over from the store; keys are distinct and not in memory, absent ones stay absent.
+
+        Raises:
+            StoreError: a record is damaged or of another plan; no key was taken over.
+        """
+        there = np.flatnonzero(records.lengths > 0)
+        if not len(there):
+            return
+        found = Records(records.data, records.starts[there], records.lengths[there])
+        rows = self._add(keys[there], batch)
+        try:
+            decode(found, self.rows, rows, self.sign, self.kind.name)
+        except BaseException:
+            self._drop(rows)
+            raise
+        self.cold -= len(there)
 
     def changes(self) -> tuple[np.ndarray, Records, np.ndarray]:
         """Keys and records of what changed, and keys that were removed; then nothing is dirty.
 
-        The rows stay in memory until `confirm` says that the store has them.
+        The rows stay in memory until `confirm` says that the store has them, or `take_back` that it
+        has not.
         """
         rows = np.sort(self._list[: self._n_dirty])
         rows = rows[self._live[rows]]
@@ -136,29 +165,43 @@ class Table:
         removed = np.unique(np.concatenate(self._removed)) if self._removed else _NO_KEYS
         self._removed = []
         if len(removed):
+            self._leaving.append(removed)
             removed = removed[self.find(removed) < 0]
         return self.row_key[rows], records, removed
 
     def confirm(self) -> None:
         """The store has everything that `changes` gave."""
         self._pending[: self._high] = False
+        self._leaving = []
 
-    def evict(self, count: int) -> int:
-        """Forget the `count` least recently used rows that the store holds; returns how many."""
+    def take_back(self) -> None:
+        """The store has nothing of what `changes` gave since the last `confirm`."""
+        rows = np.flatnonzero(self._pending[: self._high])
+        self._pending[rows] = False
+        self._n_dirty = index.touch(rows, self._dirty, self._list, self._n_dirty)
+        self._removed, self._leaving = [*self._leaving, *self._removed], []
+
+    def evict(self, count: int, *, but: int = -1) -> int:
+        """Forget the `count` least recently used rows that the store holds; returns how many.
+
+        Args:
+            count: rows.
+            but: number of a batch whose rows stay.
+        """
         clean = self._live[: self._high] & ~self._dirty[: self._high] & ~self._pending[: self._high]
-        rows = np.flatnonzero(clean)
+        rows = np.flatnonzero(clean & (self._used[: self._high] != but))
         if len(rows) > count:
             rows = rows[np.argpartition(self._used[rows], count)[:count]]
         self._drop(rows)
         self.cold += len(rows)
         return len(rows)
 
-    def expired(self, watermark: int) -> np.ndarray:
-        """Rows whose state has gone out of reach at `watermark`; int64."""
+    def expired(self, before: int) -> np.ndarray:
+        """Rows whose state reads as nothing from `before` (microseconds) on; int64."""
         if self.kind.reach < 0:
             return np.zeros(0, dtype=np.int64)
         live = np.flatnonzero(self._live[: self._high])
-        return live[self.rows[live, 0] - 1 + self.kind.reach < watermark]
+        return live[self.rows[live, 0] - 1 + self.kind.reach < before]
 
     def remove(self, rows: np.ndarray) -> None:
         """Forget rows, here and, with the next commit, in the store."""
@@ -169,6 +212,17 @@ class Table:
         """Remove keys that only the store holds, with the next commit."""
         self._removed.append(keys)
         self.cold -= len(keys)
+
+    def _add(self, keys: np.ndarray, batch: int) -> np.ndarray:
+        """Rows for keys that are not in memory (distinct); zeroed, clean, int64 [N]."""
+        free = self._free(len(keys))
+        self._grow_index(len(self) + len(keys))
+        rows = free[::-1][: len(keys)].copy()
+        self._take(free, len(free) - len(keys))
+        index.insert(keys, rows, self._slot_key, self._slot_row, self._bits)
+        self.row_key[rows] = keys
+        self._used[rows] = batch
+        return rows
 
     def _drop(self, rows: np.ndarray) -> None:
         if not len(rows):
@@ -228,7 +282,13 @@ def _reserve(rows: int, width: int) -> np.ndarray:
     Rows are visited at random: large pages, where there are any, save most address translations.
     """
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    place = mmap.mmap(-1, max(rows * width * 8, mmap.PAGESIZE), flags=private)
+    size = max(rows * width * 8, mmap.PAGESIZE)
+    try:
+        place = mmap.mmap(-1, size, flags=private)
+    except OSError as error:
+        raise StoreError(
+            f"the machine does not give {size >> 20:,} MiB for rows ({error.strerror}); lower memory_mib"
+        ) from None
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with suppress(OSError):  # a kernel without large pages
             place.madvise(mmap.MADV_HUGEPAGE)

@@ -34,33 +34,76 @@ def tidy(rows: np.ndarray, row_N: np.ndarray, tables: KernelTables) -> None:
                     if row[base] > 0 and row[base] - 1 <= pane - tables.states[s, 2]:
                         row[base : base + tables.states[s, 4]] = 0
             elif kind == DECAY:
-                epoch, stride = newest // tables.states[s, 1], tables.states[s, 4]
-                for i in range(tables.states[s, 2] + 1):
-                    base = tables.states[s, 3] + i * stride
-                    spent = True
-                    for w in range(1, stride):
-                        spent = spent and row[base + w] == 0
-                    if epoch - (row[base] - 1) >= DECAY_LIMIT or (i == 0 and spent):
-                        row[base : base + stride] = 0
+                _fade(row, s, newest, tables)
             elif kind == ALL_TIME:
                 horizon, base = tables.states[s, 7], tables.states[s, 3]
                 for w in range(tables.states[s, 4]):
                     if horizon >= 0 and newest - (row[base + w] - 1) > horizon:
                         row[base + w] = 0
             elif kind == GAP:
-                for i in range(tables.states[s, 2]):
-                    base = tables.states[s, 3] + i * tables.states[s, 4]
-                    if row[base] > 0 and newest - (row[base + 1] - 1) > tables.states[s, 7]:
-                        row[base : base + tables.states[s, 4]] = 0
+                _close(row, s, newest, tables)
             elif kind == SEQUENCE and tables.states[s, 7] >= 0:
                 _forget(row, s, newest, tables)
+
+
+@numba.njit(cache=True, nogil=True)
+def _fade(row, s, newest, tables):
+    """Drop a decayed sum that has come to nothing, or its folded past when that has.
+
+    The past counts by what is left of it in the epoch before the oldest one that still takes
+    events: not in the newest one, where its fractions may still carry.
+    """
+    span, slots, acc, stride = (
+        tables.states[s, 1],
+        tables.states[s, 2],
+        tables.states[s, 3],
+        tables.states[s, 4],
+    )
+    last = np.int64(-1)
+    for i in range(1, slots + 1):
+        last = max(last, row[acc + i * stride] - 1)
+    if newest // span - last >= DECAY_LIMIT:
+        row[acc : acc + (slots + 1) * stride] = 0
+        return
+    if row[acc] == 0:
+        return
+    shift = last - slots - (row[acc] - 1)
+    for w in range(1, stride):
+        if shift < DECAY_LIMIT and row[acc + w] >> shift != 0:
+            return
+    row[acc : acc + stride] = 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _close(row, s, newest, tables):
+    """Drop sessions that no read and no late event can reach.
+
+    An event that is late by at most `(slots - 3) * gap` can join sessions which began since then,
+    and so bring older ones back into reach; beyond those, the three newest are kept.
+    """
+    gap, slots, offset, stride = (
+        tables.states[s, 1],
+        tables.states[s, 2],
+        tables.states[s, 3],
+        tables.states[s, 4],
+    )
+    reach = max(tables.states[s, 7], (slots - 2) * gap)
+    old = 0
+    for i in range(slots):
+        base = offset + i * stride
+        if row[base] == 0:
+            return
+        if newest - (row[base] - 1) >= (slots - 3) * gap:
+            old += 1
+        if old > 3 or newest - (row[base + 1] - 1) > reach:
+            row[base : base + stride] = 0
 
 
 @numba.njit(cache=True, nogil=True)
 def _forget(row, s, newest, tables):
     """Drop a sequence's entries beyond its horizon."""
     offset, horizon = tables.states[s, 3], tables.states[s, 7]
-    count, old = row[offset], 0
+    count, old = min(max(row[offset], 0), tables.states[s, 2]), 0
     while old < count and newest - row[offset + 1 + old * 3] > horizon:
         old += 1
     if old == 0:

@@ -3,6 +3,9 @@
 Each state takes an event in its own way (see the picture in `plan.py`); what a state can no longer
 take is marked in `late_N`. Nothing here depends on order or batching, as long as sessions and
 decayed sums get events at most `Plan.lateness` late.
+
+Some thousand pairs go through one state after the other: what the loop needs to know of a state
+stays in registers, and loads of rows, which wait for memory, overlap.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from muma.features.online.kernel_tables import KernelTables
 from muma.features.plan import ADD, ALL_TIME, BEST, BUCKET, DECAY, GAP, HLL, SLIDING
 from muma.features.window import DECAY_LIMIT, STEPS
 
+CHUNK = 2048  # pairs at once
 AHEAD = 32  # pairs whose rows are loaded together
 
 
@@ -48,57 +52,107 @@ def write(
     Returns:
         Nothing of use: it keeps the early loads from being optimised away.
     """
-    words, seen = bits_WN.shape[0], np.int64(0)
-    for m in range(len(row_M)):
-        if m % AHEAD == 0:
-            seen ^= _touch(rows, row_M, event_M, time_N, tables, m, min(m + AHEAD, len(row_M)))
-        r = row_M[m]
-        if r < 0:
-            continue
-        n = event_M[m]
-        row = rows[r]
-        time = time_N[n]
-        row[0] = max(row[0], time + 1)
+    seen = np.int64(0)
+    newest_M = np.empty(CHUNK, dtype=np.int64)
+    enters_M = np.empty(CHUNK, dtype=np.int64)
+    for start in range(0, len(row_M), CHUNK):
+        end = min(start + CHUNK, len(row_M))
+        for m in range(start, end):
+            r = row_M[m]
+            if r >= 0:
+                newest = max(rows[r, 0], time_N[event_M[m]] + 1)
+                rows[r, 0] = newest
+                newest_M[m - start] = newest - 1
         for s in range(tables.states.shape[0]):
-            enters = False
-            for w in range(words):
-                if bits_WN[w, n] & tables.state_mask[s, w]:
-                    enters = True
-            if not enters:
-                continue
+            count = _entering(s, start, end, row_M, event_M, bits_WN, tables, enters_M)
             kind = tables.states[s, 0]
-            taken = True
             if kind == SLIDING:
-                taken = _sliding(row, s, n, time, bits_WN, columns_CN, tables)
-            elif kind == ALL_TIME:
-                base = tables.states[s, 3]
-                _merge(row, base, s, n, np.int64(1), bits_WN, columns_CN, tables)
-            elif kind == DECAY:
-                taken = _decay(row, s, n, time, bits_WN, columns_CN, tables)
-            elif kind == GAP:
-                taken = _gap(row, s, n, time, bits_WN, columns_CN, tables)
-            else:
-                _sequence(row, s, time, packed_N[n], dwell_N[n], tables)
-            if not taken:
-                late_N[n] = True
+                seen ^= _sliding(
+                    s, enters_M[:count], start, newest_M, rows, row_M, event_M, time_N, bits_WN,
+                    columns_CN, tables, late_N,
+                )  # fmt: skip
+                continue
+            for i in range(count):
+                n = event_M[enters_M[i]]
+                row = rows[row_M[enters_M[i]]]
+                taken = True
+                if kind == ALL_TIME:
+                    base = tables.states[s, 3]
+                    _merge(row, base, s, n, np.int64(1), bits_WN, columns_CN, tables)
+                elif kind == DECAY:
+                    taken = _decay(row, s, n, time_N[n], bits_WN, columns_CN, tables)
+                elif kind == GAP:
+                    taken = _session(row, s, n, time_N[n], bits_WN, columns_CN, tables)
+                else:
+                    _sequence(row, s, time_N[n], packed_N[n], dwell_N[n], tables)
+                if not taken:
+                    late_N[n] = True
     return int(seen)
 
 
 @numba.njit(cache=True, nogil=True)
-def _touch(rows, row_M, event_M, time_N, tables, start, end):
-    """Load what the next pairs will change: loads that wait for nothing overlap, writes do not."""
-    seen = np.int64(0)
+def _entering(s, start, end, row_M, event_M, bits_WN, tables, enters_M):
+    """Places of the pairs that write to state `s`, at the front of `enters_M`; returns how many."""
+    count, words = 0, bits_WN.shape[0]
     for m in range(start, end):
-        r = row_M[m]
-        if r < 0:
+        any_bit = np.uint64(0)
+        for w in range(words):
+            any_bit |= bits_WN[w, event_M[m]] & tables.state_mask[s, w]
+        enters_M[count] = m  # kinds of event come at random: no branch to guess
+        count += (any_bit != np.uint64(0)) & (row_M[m] >= 0)
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def _sliding(
+    s, enters_I, start, newest_M, rows, row_M, event_M, time_N, bits_WN, columns_CN, tables, late_N
+):
+    """The pairs `enters_I` into a ring; events of one time share a slot, so it is kept from last."""
+    span, slots, offset, stride = (
+        tables.states[s, 1],
+        tables.states[s, 2],
+        tables.states[s, 3],
+        tables.states[s, 4],
+    )
+    first, last = tables.states[s, 5], tables.states[s, 6]
+    plain = True
+    for p in range(first, last):
+        plain = plain and tables.parts[p, 0] in (ADD, BEST)
+    begin, pane, base = np.int64(-(1 << 62)), np.int64(0), np.int64(0)
+    seen = np.int64(0)
+    for i in range(len(enters_I)):
+        if i % AHEAD == 0:
+            for k in range(i, min(i + AHEAD, len(enters_I))):
+                seen ^= rows[row_M[enters_I[k]], base]
+        m = enters_I[i]
+        n, r = event_M[m], row_M[m]
+        time = time_N[n]
+        if not 0 <= time - begin < span:
+            pane = time // span
+            begin = pane * span
+            base = offset + (pane % slots) * stride
+        tag, newest = rows[r, base], newest_M[m - start]
+        # by the newest event too: its slot may be free, but no read reaches back to it
+        if tag > pane + 1 or (
+            newest - time > (slots - 1) * span and pane <= newest // span - slots
+        ):
+            late_N[n] = True
             continue
-        seen ^= rows[r, 0]
-        for s in range(tables.states.shape[0]):
-            offset = tables.states[s, 3]
-            if tables.states[s, 0] == SLIDING:
-                slot = (time_N[event_M[m]] // tables.states[s, 1]) % tables.states[s, 2]
-                offset += slot * tables.states[s, 4]
-            seen ^= rows[r, offset]
+        if tag <= pane:
+            rows[r, base] = pane + 1
+            for w in range(1, stride):
+                rows[r, base + w] = 0
+        if not plain:
+            _merge(rows[r], base, s, n, np.int64(1), bits_WN, columns_CN, tables)
+            continue
+        for p in range(first, last):
+            bit = (bits_WN[tables.part_word[p], n] & tables.part_mask[p]) != np.uint64(0)
+            value = columns_CN[tables.parts[p, 2], n]
+            at = base + tables.parts[p, 4]
+            if tables.parts[p, 0] == ADD:
+                rows[r, at] += value * bit
+            else:  # a word is never negative, so 0 changes nothing
+                rows[r, at] = max(rows[r, at], tables.signs[p] * (value - tables.parts[p, 5]) * bit)
     return seen
 
 
@@ -128,23 +182,8 @@ def _merge(row, base, s, n, weight, bits_WN, columns_CN, tables):
 
 
 @numba.njit(cache=True, nogil=True)
-def _sliding(row, s, n, time, bits_WN, columns_CN, tables):
-    pane = time // tables.states[s, 1]
-    stride = tables.states[s, 4]
-    base = tables.states[s, 3] + (pane % tables.states[s, 2]) * stride
-    tag = row[base]
-    if tag > pane + 1:
-        return False
-    if tag <= pane:
-        row[base] = pane + 1
-        for w in range(1, stride):
-            row[base + w] = 0
-    _merge(row, base, s, n, np.int64(1), bits_WN, columns_CN, tables)
-    return True
-
-
-@numba.njit(cache=True, nogil=True)
 def _decay(row, s, n, time, bits_WN, columns_CN, tables):
+    """Add to the event's epoch; False when it has been folded already."""
     span, slots, acc, stride = (
         tables.states[s, 1],
         tables.states[s, 2],
@@ -178,7 +217,7 @@ def _decay(row, s, n, time, bits_WN, columns_CN, tables):
 
 
 @numba.njit(cache=True, nogil=True)
-def _gap(row, s, n, time, bits_WN, columns_CN, tables):
+def _session(row, s, n, time, bits_WN, columns_CN, tables):
     """Newest session first; an event joins one, joins two into one, or begins one."""
     gap, slots, offset, stride = (
         tables.states[s, 1],
@@ -228,7 +267,7 @@ def _gap(row, s, n, time, bits_WN, columns_CN, tables):
 def _sequence(row, s, time, packed, dwell, tables):
     """Oldest first, ordered by time, then the packed word, then dwell."""
     slots, offset = tables.states[s, 2], tables.states[s, 3]
-    count, first = row[offset], offset + 1
+    count, first = min(max(row[offset], 0), slots), offset + 1
     place = count  # where the event belongs
     while place > 0:
         at = first + (place - 1) * 3
