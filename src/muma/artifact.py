@@ -185,12 +185,12 @@ def library_versions(*names: str) -> dict[str, str]:
 def _commit(home: Path, writer: Writer, *, kind: str, version: int, config: dict[str, Any]) -> None:
     previous = _manifest(home)["data"] if (home / MANIFEST).exists() else None
     for folder in [writer.root, *(p for p in writer.root.rglob("*") if p.is_dir())]:
-        _sync(folder)
+        flush(folder)
     names = sorted(str(p.relative_to(writer.root)) for p in writer.root.rglob("*") if p.is_file())
     files = {}
     for name in names:
         path = writer.root / name
-        _sync(path)
+        flush(path)
         files[name] = {"bytes": path.stat().st_size, "sha256": digest(path)}
     data = f"data-{uuid4().hex[:12]}"
     manifest = {
@@ -210,10 +210,10 @@ def _commit(home: Path, writer: Writer, *, kind: str, version: int, config: dict
         raise ArtifactError(f"{home}: config and meta must be plain JSON data: {error}") from None
     draft = home / DRAFT
     draft.write_text(text, encoding="utf-8")
-    _sync(draft)
+    flush(draft)
     writer.root.rename(home / data)
     draft.replace(home / MANIFEST)
-    _sync(home)
+    flush(home)
     if previous is not None:
         shutil.rmtree(home / previous, ignore_errors=True)
 
@@ -319,7 +319,8 @@ def _ours(name: str) -> bool:
     return name in {".lock", DRAFT} or name.startswith("writing-") or bool(_DATA.fullmatch(name))
 
 
-def _sync(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

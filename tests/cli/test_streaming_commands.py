@@ -99,3 +99,28 @@ def test_a_recipe_without_features_says_so(small_recipe):
     shown = muma("features", small_recipe, "--list")
     assert shown.returncode == 2
     assert "[features]" in shown.stderr
+
+
+def test_a_feed_before_the_log_loses_nothing_of_it(recipe):
+    event = {"user_id": "u1", "item_id": "a1", "kind": "click", "timestamp": 1_703_000_000_000_000}
+    fed = json.loads(muma("stream", recipe, "--feed", "-", "--json", feed=json.dumps(event)).stdout)
+    after = json.loads(muma("stream", recipe, "--json").stdout)
+    assert after["events"] == fed["events"] == 40 * 25 + 1
+    assert after["quarantined"] == 0  # an event without a domain counts as other
+
+
+def test_another_log_under_a_stream_is_refused(recipe, tmp_path):
+    muma("stream", recipe, "--json")
+    log = tmp_path / "log.csv"
+    log.write_text(log.read_text() + "u1,a1,1702000000,click\n")
+    shown = muma("stream", recipe)
+    assert shown.returncode == 2
+    assert "is not the one" in shown.stderr
+
+
+def test_what_the_state_no_longer_needs_can_go(recipe, tmp_path):
+    flags = ("--set", "stream.keep=needed", "--set", "stream.checkpoint_s=0.000001")
+    first = json.loads(muma("stream", recipe, "--json", *flags).stdout)
+    assert (tmp_path / "runs" / "small" / "state" / "snapshots").is_dir()
+    again = json.loads(muma("stream", recipe, "--json", *flags).stdout)
+    assert again["events"] == first["events"]

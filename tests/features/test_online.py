@@ -362,7 +362,7 @@ class TestQuarantine:
         engine.apply(clicks([DAY], received_at=T0))
         assert engine.quarantined().height == 2
 
-    @pytest.mark.parametrize("column", ["user_id", "timestamp", "kind", "domain"])
+    @pytest.mark.parametrize("column", ["user_id", "timestamp", "kind"])
     def test_an_event_without_a_value_does_no_harm(self, column):
         engine = engine_of(every_state())
         frame = clicks([0, 1, 2])

@@ -351,3 +351,16 @@ class TestReader:
         assert reader.record("user", 5) is None
         with pytest.raises(StoreError, match="no state is kept by 'item'"):
             reader.record("item", 5)
+
+
+def test_a_commit_of_nothing_but_repeats():
+    store = MemoryStore()
+    engine = engine_of(counts(("1h/10m",)), store)
+    once = clicks([0], event_id=[7])
+    engine.apply(once, offset=0)
+    engine.commit()
+    engine.apply(once, offset=1)
+    engine.apply(clicks([-30 * DAY], event_id=[8]), offset=2)  # too old to be checked
+    engine.commit()
+    assert (engine.counters.repeated_ids, engine.counters.unchecked) == (1, 1)
+    assert engine_of(counts(("1h/10m",)), store).counters == engine.counters

@@ -1,9 +1,8 @@
 """A live feed: JSON lines as they come, to the event stream, while the engine runs.
 
-A line is an event with raw ids and the names of `STREAM_COLUMNS`; the constants of the recipe's
-source fill what a line leaves out. A line that cannot be used goes to `RUN/refused.jsonl` with its
-number and the reason, and the feed goes on. When the engine or the disk falls behind, reading pauses:
-the pipe fills and the sender waits.
+A line is an event with raw ids and the names of `STREAM_COLUMNS`. A line that cannot be used goes to
+`RUN/refused.jsonl` with its number and the reason, and the feed goes on. When the engine or the disk
+falls behind, reading pauses: the pipe fills and the sender waits.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from pathlib import Path
 import polars as pl
 
 from muma.app.config import AppConfig
-from muma.app.streaming import Streaming
-from muma.errors import DataError, RetryLater
+from muma.app.streaming import Streaming, begin
+from muma.errors import DataError, MumaError, RetryLater, StreamError
 from muma.features.online.intake import Intake, IntakeConfig
 from muma.features.online.pump import Pulse
 
@@ -49,17 +48,22 @@ def feed(
 ) -> tuple[Pulse, Fed]:
     """Read JSON lines from a file descriptor until it ends or `stop` says so.
 
+    The recipe's own log is streamed first, if it was not yet.
+
     Args:
         opened: the online side.
         descriptor: an open file, pipe or socket.
-        config: the recipe, for bounds and constants.
+        config: the recipe, for bounds.
         clock: UTC microseconds.
         stop: asked between reads.
         each: told after each step of the engine.
 
     Returns:
-        How the engine ended, and the counts; every taken event is on disk and applied.
+        How the engine ended, and the counts. Every taken event is on disk; after a stop, the next
+        run applies those that were not applied yet.
     """
+    if not begin(opened, stop=stop, each=each):
+        return opened.pump.close(), Fed()
     section = config.stream
     bounds = IntakeConfig(
         queue_events=section.queue_events,
@@ -68,16 +72,18 @@ def feed(
     )
     intake = Intake(opened.stream, config=bounds, clock=clock, lag=opened.pump.lag)
     fed, ended = Fed(), threading.Event()
-    failure: list[BaseException] = []
+    failure: list[Exception] = [StreamError("the feed broke off; its error is above")]
 
     def take() -> None:
         try:
             with (config.folder / "refused.jsonl").open("a", encoding="utf-8") as refusals:
                 for first, lines in _lines(descriptor, stop):
                     _take(intake, fed, first, lines, refusals.write)
-        except BaseException as error:
-            failure.append(error)
-            raise
+            failure.clear()
+        except StreamError as error:
+            failure[:] = [] if stop() else [error]  # after a stop the door is closed
+        except (MumaError, OSError) as error:
+            failure[:] = [error]
         finally:
             ended.set()
 
@@ -86,12 +92,12 @@ def feed(
     try:
         done = opened.pump.run(
             follow=True,
-            stop=lambda: bool(stop() or failure or (ended.is_set() and not opened.pump.lag())),
+            stop=lambda: stop() or (ended.is_set() and not opened.pump.lag()),
             each=each,
         )
     finally:
         intake.close()
-    if failure:
+    if ended.is_set() and failure:
         raise failure[0]
     return done, fed
 

@@ -1,20 +1,24 @@
 """The online side of a recipe: its event stream, its state, and the engine between them.
 
-RUN/stream    the durable event log, partitioned by user
+RUN/stream    the durable event log, partitioned by user; it begins with the recipe's own log
+RUN/stream-history.json    which log that was, and whether the stream holds all of it
 RUN/state     features, windows, sequences and offsets, committed together
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from muma.app.config import AppConfig
 from muma.app.features import World, open_world
+from muma.artifact import flush
 from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.backends.stream_file import FileStream, FileStreamConfig
 from muma.errors import ArtifactError, StreamError
@@ -32,6 +36,7 @@ PIECE = 20_000  # events of one append when a log is fed
 class Streaming:
     """An open online side: one process writes, this one."""
 
+    config: AppConfig
     world: World
     stream: FileStream
     store: LmdbStore
@@ -65,7 +70,7 @@ def open_streaming(config: AppConfig, *, clock: Callable[[], int]) -> Iterator[S
     stream = _open_stream(config, world.log)
     store: LmdbStore | None = None
     try:
-        _same_ids(stream, world.log)
+        _same_log(config, stream, world.log)
         store = LmdbStore(LmdbConfig(path=str(state_folder(config))))
         engine = Engine(
             world.plan,
@@ -80,8 +85,9 @@ def open_streaming(config: AppConfig, *, clock: Callable[[], int]) -> Iterator[S
                 most_at_once=section.most_at_once, checkpoint_s=section.checkpoint_s
             ),
             clock=clock, checkpoint=store.checkpoint,
+            retain=_retention(stream, store) if section.keep == "needed" else None,
         )  # fmt: skip
-        yield Streaming(world, stream, store, engine, pump)
+        yield Streaming(config, world, stream, store, engine, pump)
     finally:
         if store is not None:
             store.close()
@@ -110,14 +116,31 @@ def replay(
 
     What an earlier run has fed or applied is not done again.
     """
-    pulse = opened.pump.step()
+    begin(opened, stop=stop, each=each)
+    return opened.pump.run(stop=stop, each=each)
+
+
+def begin(
+    opened: Streaming,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    each: Callable[[Pulse], None] = lambda _: None,
+) -> bool:
+    """Make the recipe's own log the beginning of the stream; False when `stop` came first.
+
+    Until it is there whole, nothing else may be appended: what a killed run has fed is told by how
+    much each partition holds.
+    """
+    if _history(opened.config).get("whole"):
+        return True
+    opened.pump.step()
     for frame in _unfed(opened.stream, opened.world.log):
         if stop():
-            break
+            return False
         opened.stream.append(frame, received_at=int(frame.item(-1, "timestamp")))
-        pulse = opened.pump.step()
-        each(pulse)
-    return opened.pump.run(stop=stop, each=each)
+        each(opened.pump.step())
+    _write_history(opened.config, opened.world.log, whole=True)
+    return True
 
 
 def _open_stream(config: AppConfig, log: EventLog) -> FileStream:
@@ -129,7 +152,39 @@ def _open_stream(config: AppConfig, log: EventLog) -> FileStream:
     return FileStream.create(settings, user_ids=log.user_ids, item_ids=log.item_ids)
 
 
-def _same_ids(stream: FileStream, log: EventLog) -> None:
+def _retention(stream: FileStream, store: LmdbStore) -> Callable[[], object]:
+    return lambda: stream.drop_before(store.durable_offsets())
+
+
+def _history_file(config: AppConfig) -> Path:
+    return config.folder / "stream-history.json"
+
+
+def _history(config: AppConfig) -> dict[str, Any]:
+    file = _history_file(config)
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _write_history(config: AppConfig, log: EventLog, *, whole: bool) -> None:
+    file = _history_file(config)
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps({"log": log.fingerprint, "whole": whole}), encoding="utf-8")
+    flush(draft)
+    draft.replace(file)
+    flush(file.parent)
+
+
+def _same_log(config: AppConfig, stream: FileStream, log: EventLog) -> None:
+    """Refuse a log that is not the one the stream began with: its ids would mean others."""
+    known = _history(config)
+    if not known:
+        _write_history(config, log, whole=False)
+    elif known["log"] != log.fingerprint:
+        raise StreamError(
+            f"the log in {config.folder / 'log'} is not the one that {stream_folder(config)} began "
+            "with; send new events with --feed, or remove the run's stream, stream-history.json and "
+            "state to begin anew"
+        )
     for mine, theirs in ((stream.user_ids, log.user_ids), (stream.item_ids, log.item_ids)):
         if not mine.ids.head(len(theirs)).equals(theirs.ids):
             raise StreamError(

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from muma.artifact import digest
+from muma.artifact import digest, flush
 from muma.errors import StoreError
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -138,6 +138,13 @@ class Folder:
                 return info
         return None
 
+    def oldest(self) -> SnapshotInfo | None:
+        """The oldest snapshot that is kept."""
+        for version in self.versions():
+            if (info := self._info(version)) is not None:
+                return info
+        return None
+
     @contextmanager
     def draft(self) -> Iterator[Path]:
         """A folder for a new snapshot; removed on the way out unless `publish` has taken it."""
@@ -246,15 +253,6 @@ def boot_id() -> str | None:
         return BOOT_ID.read_text(encoding="ascii").strip() or None
     except OSError:
         return None
-
-
-def flush(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -204,14 +204,15 @@ class LmdbStore:
     def durable_offsets(self) -> dict[int, int]:
         """Offset by partition that survives a power loss; the event log must keep all from there on.
 
-        They are the newest snapshot's, or with `sync = "commit"` those of the last commit.
+        They are those of the oldest snapshot that is kept, so that each of them can be gone back to;
+        with `sync = "commit"` those of the last commit.
         """
         sync = self.folder.session().get("sync") if self.config.readonly else self.config.sync
         if sync == "commit":
             with self.snapshot() as view:
                 return view.offsets()
-        newest = self.folder.newest()
-        return {} if newest is None else dict(newest.offsets)
+        oldest = self.folder.oldest()
+        return {} if oldest is None else dict(oldest.offsets)
 
     def close(self) -> None:
         """Flush to disk and release the files; safe to call twice.

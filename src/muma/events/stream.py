@@ -29,7 +29,7 @@ STREAM_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "event_id": pl.UInt64,  # the sender's name of the event (text is hashed); null has none
     "user_id": pl.UInt32,
     "item_id": pl.UInt32,  # null: no item
-    "domain": Domain,
+    "domain": Domain,  # null counts as "other"
     "kind": Action,
     "timestamp": pl.Int64,  # event time, UTC microseconds
     "received_at": pl.Int64,  # time of the append, UTC microseconds

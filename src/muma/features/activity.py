@@ -64,7 +64,7 @@ def expressions(plan: Plan) -> list[pl.Expr]:
         pl.col("user_id").cast(pl.Int64).fill_null(-1),
         pl.col("item_id").cast(pl.Int64).fill_null(-1),
         pl.col("kind").cast(pl.Enum(ACTIONS)).to_physical().alias("kind"),
-        pl.col("domain").cast(pl.Enum(DOMAINS)).to_physical().alias("domain"),
+        pl.col("domain").cast(pl.Enum(DOMAINS)).fill_null("other").to_physical().alias("domain"),
     ]
     if plan.sequences:
         needed.add("dwell_ms")
@@ -117,9 +117,7 @@ def prepare(
         catalogue: attributes of items.
         followers: who follows whom.
     """
-    arrays = {
-        name: frame.get_column(name).to_numpy() for name in frame.columns if name != "_selected"
-    }
+    arrays = {name: frame.get_column(name).to_numpy() for name in frame.columns}
     time, user, item = arrays["timestamp"], arrays["user_id"], arrays["item_id"]
     kind, domain = arrays["kind"].astype(np.int64), arrays["domain"].astype(np.int64)
     n = len(time)

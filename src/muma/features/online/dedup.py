@@ -63,6 +63,8 @@ class Dedup:
         ids, buckets = (np.concatenate(parts) for parts in zip(*self._fresh, strict=True))
         self._fresh = []
         kept = np.flatnonzero(buckets >= oldest)
+        if not len(kept):
+            return blobs
         kept = kept[np.argsort(buckets[kept], kind="stable")]
         places, starts = np.unique(buckets[kept], return_index=True)
         for place, mine in zip(places.tolist(), np.split(ids[kept], starts[1:]), strict=True):

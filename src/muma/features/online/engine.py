@@ -72,7 +72,7 @@ class Counters:
         repeated_ids: an id seen before within the horizon.
         unchecked: too old to look for a repeat; taken.
         late_dropped: taken, but at least one state no longer had a place for them.
-        quarantined: no user or time, or further in the future of their arrival than allowed.
+        quarantined: no user, time or kind, or further in the future of their arrival than allowed.
         watermark: newest event time, microseconds; -1 before the first.
     """
 
@@ -363,7 +363,7 @@ class Engine:
 
     def _impossible(self, frame: pl.DataFrame) -> pl.Series | None:
         """Events that cannot be: a value is missing, or they are of the future; None without one."""
-        needed = ("user_id", "timestamp", "kind", "domain")
+        needed = ("user_id", "timestamp", "kind")
         if any(name not in frame.columns for name in needed):
             return pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
         bad = pl.any_horizontal(pl.col(name).is_null() for name in needed)

@@ -72,6 +72,7 @@ class Pump:
         config: the pace.
         clock: UTC microseconds.
         checkpoint: makes a copy of the store that survives a power cut, run in a thread.
+        retain: called after each such copy, to let go of what the stream need not keep.
     """
 
     def __init__(
@@ -83,15 +84,17 @@ class Pump:
         config: PumpConfig | None = None,
         clock: Callable[[], int],
         checkpoint: Callable[[], object] | None = None,
+        retain: Callable[[], object] | None = None,
     ) -> None:
         self.config = config or PumpConfig()
         self._stream, self.engine, self._store = stream, engine, store
-        self._clock, self._checkpoint = clock, checkpoint
+        self._clock, self._checkpoint, self._retain = clock, checkpoint, retain
         self._committer = ThreadPoolExecutor(1, thread_name_prefix="muma-commit")
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="muma-checkpoint")
         self._commit: Future[int] | None = None
         self._copy: Future[object] | None = None
         self._version = 0
+        self._closed = False
         self._received = 0
         self._expired_at = self._copied_at = clock()
 
@@ -154,14 +157,14 @@ class Pump:
 
     def close(self) -> Pulse:
         """Expire, commit the rest and stop; safe to call twice."""
-        self.engine.expire()
-        self._hand_over()
-        self.settle()
-        if self._copy is not None:
-            self._copy.result()
-            self._copy = None
-        self._committer.shutdown()
-        self._copier.shutdown()
+        if not self._closed:
+            self._closed = True
+            self.engine.expire()
+            self._hand_over()
+            self.settle()
+            self._copied()
+            self._committer.shutdown()
+            self._copier.shutdown()
         return self._pulse(0, self._clock())
 
     def lag(self) -> int:
@@ -203,12 +206,19 @@ class Pump:
     def _copy_now_and_then(self, now: int) -> None:
         if self._checkpoint is None or now - self._copied_at < self.config.checkpoint_s * 1e6:
             return
-        if self._copy is not None:
-            if not self._copy.done():
-                return
-            self._copy.result()
+        if self._copy is not None and not self._copy.done():
+            return
+        self._copied()
         self._copied_at = now
         self._copy = self._copier.submit(self._checkpoint)
+
+    def _copied(self) -> None:
+        """Wait for the copy under way, if there is one."""
+        if self._copy is not None:
+            self._copy.result()
+            self._copy = None
+            if self._retain is not None:
+                self._retain()
 
     def _pulse(self, read: int, now: int) -> Pulse:
         counted, waiting = self.engine.counters, self.lag()
