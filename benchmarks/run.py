@@ -20,6 +20,7 @@ BENCHMARKS = {
     "movielens": ["movielens.py"],
     "globo": ["globo.py"],
     "features": ["features.py"],
+    "as_of": ["as_of.py"],
 }
 
 

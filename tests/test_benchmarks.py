@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).parents[1]
-NAMES = ["events", "evaluation", "movielens", "globo", "features"]
+NAMES = ["events", "evaluation", "movielens", "globo", "features", "as_of"]
 
 
 def run(name, *flags):
