@@ -36,6 +36,7 @@ from typing import Literal
 import lmdb
 from pydantic import Field
 
+from muma.backends.lmdb_copy import paced_copy
 from muma.backends.lmdb_files import Folder, flush, writable
 from muma.backends.lmdb_keys import KeyText
 from muma.backends.lmdb_pages import check_data, extend
@@ -67,6 +68,8 @@ class LmdbConfig(Config):
         readonly: open it beside a writer of another process.
         sync: what a commit waits for: `"commit"`, the disk; `"snapshot"`, nothing.
         snapshot_keep: newest snapshots kept.
+        pace_mib_s: most that a snapshot writes in a second, MiB, so that it does not hold up the
+            event stream's own writes to the same disk.
     """
 
     path: str
@@ -74,6 +77,7 @@ class LmdbConfig(Config):
     readonly: bool = False
     sync: Literal["commit", "snapshot"] = "snapshot"
     snapshot_keep: int = Field(default=2, ge=1)
+    pace_mib_s: float = Field(default=64, gt=0)
 
 
 class LmdbStore:
@@ -188,9 +192,13 @@ class LmdbStore:
                 version = view.version
             if version in self.folder.versions():
                 return version
-            # not `copy`, which bypasses the page cache and then tells a full disk as a wrong argument
-            with lmdb_errors(self.folder.home), (draft / "data.mdb").open("wb") as stream:
-                self._environment().lmdb.copyfd(stream.fileno(), compact=True)
+            live = self._environment().lmdb
+            with lmdb_errors(self.folder.home):
+                paced_copy(
+                    lambda fd: live.copyfd(fd, compact=True),
+                    draft / "data.mdb",
+                    mib_s=self.config.pace_mib_s,
+                )
             # the copy may hold later commits than the view; it says so itself
             copy = Environment(draft, readonly=True, lock=False, map_size=self._map_size)
             with lmdb_errors(draft):

@@ -54,6 +54,7 @@ class Prepared:
         return len(self.time_N)
 
 
+@lru_cache(maxsize=16)
 def expressions(plan: Plan) -> list[pl.Expr]:
     """What must be selected of a frame of events for `prepare`; see `STREAM_COLUMNS`."""
     needed = {column.measure.column for column in plan.event_columns} | {

@@ -366,12 +366,17 @@ class Engine:
         needed = ("user_id", "timestamp", "kind")
         if any(name not in frame.columns for name in needed):
             return pl.repeat(True, frame.height, dtype=pl.Boolean, eager=True)
-        bad = pl.any_horizontal(pl.col(name).is_null() for name in needed)
+        bad = None
+        for name in needed:
+            column = frame.get_column(name)
+            if column.null_count():
+                bad = column.is_null() if bad is None else bad | column.is_null()
         if "received_at" in frame.columns:
-            ahead = pl.col("timestamp") > pl.col("received_at") + self.plan.ahead
-            bad = bad | ahead.fill_null(False)
-        marked = frame.select(bad.alias("bad")).get_column("bad")
-        return marked if marked.any() else None
+            received, time = frame.get_column("received_at"), frame.get_column("timestamp")
+            ahead = (time > received + self.plan.ahead).fill_null(False)
+            if ahead.any():
+                bad = ahead if bad is None else bad | ahead
+        return bad
 
     def _first_seen(self, frame: pl.DataFrame) -> np.ndarray | None:
         """Which events are no repeats, bool [N]; None when none is one."""

@@ -22,6 +22,8 @@ from muma.events.stream import EventStream, StreamBatch
 from muma.features.online.engine import Engine
 from muma.features.store import StateStore
 
+FEW = 2_000  # events of a step that is committed in place
+
 
 class PumpConfig(Config):
     """Pace.
@@ -118,7 +120,7 @@ class Pump:
             self._expired_at = now
             self.engine.expire()
         if read:
-            self._hand_over()
+            self._hand_over(few=read < FEW)
         self._copy_now_and_then(now)
         return self._pulse(read, now)
 
@@ -198,10 +200,14 @@ class Pump:
                 cut = last if cut is None else min(cut, last)
         return found if cut is None else [part for b in found if (part := _until(b, cut))]
 
-    def _hand_over(self) -> None:
+    def _hand_over(self, *, few: bool = False) -> None:
         self.settle()
         changes = self.engine.changes()
-        self._commit = self._committer.submit(self._store.commit, changes)
+        if few:  # handing over to a thread would take longer than committing
+            self._version = self._store.commit(changes)
+            self.engine.confirm()
+        else:
+            self._commit = self._committer.submit(self._store.commit, changes)
 
     def _copy_now_and_then(self, now: int) -> None:
         if self._checkpoint is None or now - self._copied_at < self.config.checkpoint_s * 1e6:
