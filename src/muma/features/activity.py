@@ -65,7 +65,11 @@ def expressions(plan: Plan) -> list[pl.Expr]:
         pl.col("user_id").cast(pl.Int64).fill_null(-1),
         pl.col("item_id").cast(pl.Int64).fill_null(-1),
         pl.col("kind").cast(pl.Enum(ACTIONS)).to_physical().alias("kind"),
-        pl.col("domain").cast(pl.Enum(DOMAINS)).fill_null("other").to_physical().alias("domain"),
+        pl.col("domain")
+        .cast(pl.Enum(DOMAINS))
+        .to_physical()
+        .fill_null(DOMAINS.index("other"))
+        .alias("domain"),
     ]
     if plan.sequences:
         needed.add("dwell_ms")

@@ -232,12 +232,12 @@ class Plan:
             float64 [B, F], NaN where there is no value.
         """
         values_BF = np.empty((len(moment), len(self.columns)))
+        absent_BK = None if present_BK.all() else ~present_BK
         for block in self._blocks:
             cells = [reader.read(merged_BM, moment.at_B) for reader in block.readers]
             found = block.family.values(cells, moment)
-            absent_BF = (~present_BK) @ block.kinds.T if block.kinds.any() else None
-            if absent_BF is not None and absent_BF.any():
-                found = np.where(absent_BF[:, :, None], np.nan, found)
+            if absent_BK is not None:
+                found = np.where((absent_BK @ block.kinds.T)[:, :, None], np.nan, found)
             values_BF[:, block.columns] = found.reshape(len(moment), -1)
         return values_BF
 

@@ -94,16 +94,12 @@ class FeatureReader:
     def _rows_of(self, snapshot: Snapshot):  # noqa: ANN202 - a RowsOf
         def rows_of(place: int, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             kind = self.plan.kinds[place]
-            if len(keys) > 1:
-                keys, back = np.unique(keys, return_inverse=True)
-            else:
-                back = np.zeros(len(keys), dtype=np.int64)
             own: dict[int, np.ndarray] = self._scratch.__dict__.setdefault("rows", {})
             if place not in own or len(keys) > len(own[place]):
                 own[place] = np.zeros((max(2 * len(keys), 256), kind.width), dtype=np.int64)
             scratch = own[place]
             row_N = np.arange(len(keys), dtype=np.int64)
             decode(snapshot.get(kind.name, keys), scratch, row_N, self._signs[place], kind.name)
-            return scratch, back.astype(np.int64)
+            return scratch, row_N
 
         return rows_of

@@ -76,17 +76,20 @@ class Reading:
             present_BK[:, place] = present
             if not kind.states:
                 continue
-            rows, row_N = rows_of(place, keys)
-            row_N = np.where(present, row_N, -1)
-            found[place] = (rows, row_N, shared)
             first = int(plan.offsets[place])
-            if one_user and "item" not in kind.key.components:  # few rows, asked for many times
-                distinct, back = np.unique(row_N, return_inverse=True)
-                few = np.zeros((len(distinct), kind.merged), dtype=np.int64)
-                read(rows, distinct, at_B[: len(distinct)], self.kernels[place], 0, few)
-                merged_BM[:, first : first + kind.merged] = few[0] if shared else few[back]
+            if one_user and "item" not in kind.key.components:  # few keys, asked for many times
+                keys, back = (keys, None) if shared else np.unique(keys, return_inverse=True)
+                rows, row_N = rows_of(place, keys)
+                few = np.zeros((len(keys), kind.merged), dtype=np.int64)
+                row_N = np.where(present, row_N, -1) if shared else row_N
+                read(rows, row_N, at_B[: len(keys)], self.kernels[place], 0, few)
+                # of a request without the key everything is NaN, whatever is merged here
+                merged_BM[:, first : first + kind.merged] = few[0] if back is None else few[back]
+                row_N = row_N if back is None else row_N[back]
             else:
+                rows, row_N = rows_of(place, keys)
                 read(rows, row_N, at_B, self.kernels[place], first, merged_BM)
+            found[place] = (rows, np.where(present, row_N, -1), shared)
         published = self.catalogue.of_items(self.catalogue.published_I, item_B)
         values = plan.values(merged_BM, present_BK, Moment(at_B, published, parts))
         return FeatureTable(plan.columns, values, at_B, self._sequences(found, at_B))
