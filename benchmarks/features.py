@@ -9,7 +9,7 @@ One run, in the order of the keys:
    bring new keys (`new_keys`: rows are made), then the same users and pairs twenty minutes later;
 2. durable end to end: the same kind of events appended to the stream (on disk when acknowledged),
    read back, applied and committed to LMDB with their offsets;
-3. at 10,000 events/s: from the append's begin to a reader process seeing the commit;
+3. at 10,000 events/s, writing at the lower priority of `muma stream`: from the append's begin to a reader process seeing the commit;
 4. reads by that process while the writer goes on: one user with 200 candidates (67 columns), and one
    user with 250 features of their own;
 5. memory and disk of a million users at the feature set of Metarank's RankLens configuration;
@@ -34,7 +34,7 @@ import polars as pl
 
 import common
 import window_job
-from muma.app.config import read_recipe
+from muma.app.config import StreamSection, read_recipe
 from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.backends.stream_file import FileStream, FileStreamConfig
 from muma.config import parse
@@ -49,6 +49,7 @@ from muma.features.online.reader import FeatureReader
 from muma.features.plan import Plan
 
 HERE = Path(__file__).parent
+NICE = StreamSection().nice
 WARM = 1.0  # seconds of each live part that are not counted: the writer loads its kernels
 START = 1_767_225_600_000_000
 KINDS = ("impression", "play", "click", "long_view")
@@ -259,6 +260,7 @@ def live(
     sent: list[tuple[float, int]] = []
 
     def send() -> None:
+        os.nice(NICE)
         begin = time.monotonic()
         for i, piece in enumerate(pieces):
             time.sleep(max(begin + i * step - time.monotonic(), 0))
@@ -268,8 +270,15 @@ def live(
 
     sender = threading.Thread(target=send)
     sender.start()
-    pump.run(follow=True, stop=lambda: not sender.is_alive() and not pump.lag())
-    seen, spent = out.get(timeout=120)
+
+    def write() -> None:  # as `muma stream` does
+        os.nice(NICE)
+        pump.run(follow=True, stop=lambda: not sender.is_alive() and not pump.lag())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen, spent = out.get(timeout=seconds + 120)
+    writer.join()
     reader.join()
     store.close()
     stream.close()

@@ -83,6 +83,8 @@ class StreamSection(Config):
         queue_events: events that may wait to be written before senders are told to retry.
         lag_events: events that may wait for the engine before senders are told to retry.
         checkpoint_s: seconds between copies of the state that survive a power cut.
+        nice: how far the engine's process steps back for the others of the machine (0 to 19), so
+            that readers are not kept waiting by it.
         keep: `"all"` keeps every event; `"needed"` lets whole segments go once every copy of the
             state holds them (they can be exported for training before).
     """
@@ -94,6 +96,7 @@ class StreamSection(Config):
     queue_events: int = Field(default=100_000, ge=1)
     lag_events: int = Field(default=5_000_000, ge=1)
     checkpoint_s: float = Field(default=60.0, gt=0)
+    nice: int = Field(default=10, ge=0, le=19)
     keep: Literal["all", "needed"] = "all"
 
 

@@ -161,10 +161,11 @@ class LmdbSnapshot:
         if table not in self._handles.tables:
             return Records.of([None] * len(keys))
         handle, text = self._handles.tables[table]
-        get = self._txn.get
         with lmdb_errors(self._environment.folder):
-            # one `get` a key is faster than `getmulti`, which builds tuples and leaves gaps to find
-            values = [get(key, b"", handle) for key in text.encode(np.asarray(keys, np.uint64))]
+            # a cursor's `get` a key is faster than the transaction's, and than `getmulti`, which
+            # builds tuples and leaves gaps to find
+            get = self._txn.cursor(handle).get
+            values = [get(key, b"") for key in text.encode(np.asarray(keys, np.uint64))]
         return _records(values)
 
     def blob(self, name: str) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from typing import Annotated
@@ -38,6 +39,7 @@ def stream(
     Python: muma.app.streaming.open_streaming(config, clock=...), replay(opened)
     """
     config = read_recipe(recipe, overrides=set_ or ())
+    os.nice(config.stream.nice)
     asked = _Stop()
     ticker = _Ticker(quiet=json)
     with (

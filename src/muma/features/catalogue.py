@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import polars as pl
 
@@ -67,10 +68,16 @@ class Catalogue:
 
     def of_items(self, attribute: np.ndarray, item: np.ndarray) -> np.ndarray:
         """Attribute of each item index (int64, -1 for none); -1 for items the catalogue lacks."""
-        known = (item >= 0) & (item < len(attribute))
-        if not len(attribute):
-            return np.full(item.shape, UNKNOWN, dtype=np.int64)
-        return np.where(known, attribute[np.where(known, item, 0)], UNKNOWN)
+        return _of_items(attribute, item)
+
+
+@numba.njit(cache=True, nogil=True)
+def _of_items(attribute: np.ndarray, item: np.ndarray) -> np.ndarray:
+    found = np.empty(item.shape, dtype=np.int64)
+    for i in range(len(item)):
+        known = 0 <= item[i] < len(attribute)
+        found[i] = attribute[item[i]] if known else UNKNOWN
+    return found
 
 
 def _codes(names: pl.Series) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -53,6 +53,11 @@ class CellReader:
             base = np.array(ends, dtype=np.int64)
         return cls(first.op, words, base, halved)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the cells are the words themselves, one each."""
+        return self.op in ("add", "count") and not self.halved
+
     def read(self, merged_BM: np.ndarray, at_B: np.ndarray) -> np.ndarray:
         """The cells of B requests; float64 or uint8, [B, F] or [B, F, size]."""
         raw = merged_BM[:, self.words_F]

@@ -150,6 +150,7 @@ class _Block:
     family: Family
     features: tuple[Feature, ...]
     readers: tuple[CellReader, ...]  # per cell position
+    plain: tuple[slice | None, ...]  # place of each among the plain cells, if it is one
     kinds: np.ndarray  # bool [F, K]: kinds of key a feature needs
     columns: slice
 
@@ -176,6 +177,7 @@ class Plan:
         self.event_columns: list[Column] = []
         self.sequences: list[tuple[SequenceSpec, int, int]] = []
         self._blocks: list[_Block] = []
+        self._plain_W = np.empty(0, dtype=np.int64)  # words of sums and counts that do not decay
         families = {
             name: build(spec, where=f"features.blocks.{name}", methods=("features", "values"))
             for name, spec in config.blocks.items()
@@ -233,8 +235,12 @@ class Plan:
         """
         values_BF = np.empty((len(moment), len(self.columns)))
         absent_BK = None if present_BK.all() else ~present_BK
+        plain_BW = merged_BM[:, self._plain_W].astype(np.float64)  # in one go: calls cost most
         for block in self._blocks:
-            cells = [reader.read(merged_BM, moment.at_B) for reader in block.readers]
+            cells = [
+                reader.read(merged_BM, moment.at_B) if where is None else plain_BW[:, where]
+                for reader, where in zip(block.readers, block.plain, strict=True)
+            ]
             found = block.family.values(cells, moment)
             if absent_BK is not None:
                 found = np.where((absent_BK @ block.kinds.T)[:, :, None], np.nan, found)
@@ -405,22 +411,31 @@ class Plan:
         shapes = {(len(f.cells), len(f.columns)) for f in features}
         if len(shapes) != 1:
             raise ConfigError(f"features.blocks.{name}: features of one block must have one shape")
-        readers = []
+        readers, plain = [], []
         for position in range(len(features[0].cells)):
             cells = [feature.cells[position] for feature in features]
             found = [reads[KeyKind.parse(c.key).name, c.window, c.partial] for c in cells]
             places = [int(self.offsets[self.kinds.index(k)]) + read.place for k, read in found]
-            readers.append(
-                CellReader.of(places, [c.partial for c in cells], [c.window for c in cells])
-            )
+            reader = CellReader.of(places, [c.partial for c in cells], [c.window for c in cells])
+            readers.append(reader)
+            begin = len(self._plain_W)
+            if reader.plain:
+                self._plain_W = np.append(self._plain_W, reader.words_F)
+            plain.append(slice(begin, len(self._plain_W)) if reader.plain else None)
         needed = np.zeros((len(features), len(self.kinds)), dtype=bool)
         for row, feature in enumerate(features):
             for key in (*feature.keys, *(cell.key for cell in feature.cells)):
                 needed[row, self.kind(KeyKind.parse(key).name)] = True
         width = sum(len(feature.columns) for feature in features)
         return _Block(
-            name, family, features, tuple(readers), needed, slice(first, first + width),
-        )  # fmt: skip
+            name,
+            family,
+            features,
+            tuple(readers),
+            tuple(plain),
+            needed,
+            slice(first, first + width),
+        )
 
 
 def _check(window: Window, partial: Partial) -> None:
