@@ -28,7 +28,7 @@ from threadpoolctl import threadpool_limits
 import common
 from muma.candidates.blend import Blend, BlendConfig
 from muma.candidates.candidate import CandidateModel
-from muma.candidates.interactions import seen
+from muma.events.interactions import seen
 from muma.candidates.tuning import tune
 from muma.config import build, locate, parse
 from muma.evaluation.full_ranking import Evaluation, evaluate_lists

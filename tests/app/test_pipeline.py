@@ -13,7 +13,7 @@ from muma.app.ingestion import prepare
 from muma.app.models import Tuner
 from muma.app.recommendation import Recommender
 from muma.app.truth import tag_features, task_of
-from muma.candidates.interactions import Signal, interactions
+from muma.events.interactions import Signal, interactions
 from muma.candidates.storage import artifact_within
 from muma.config import build, locate, parse
 from muma.errors import ArtifactError, ConfigError, DataError

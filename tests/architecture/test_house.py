@@ -17,6 +17,8 @@ SRC = Path(muma.__file__).parent
 FILES = sorted(SRC.rglob("*.py"))
 ROOMS = sorted(p.name for p in SRC.iterdir() if (p / "__init__.py").exists())
 CONTRACTS = {
+    "fusion": "encoder.py",
+    "interest": "interest.py",
     "events": "event.py",
     "features": "feature.py",
     "candidates": "candidate.py",
@@ -26,7 +28,11 @@ CONTRACTS = {
 WALLS = {
     "torch": {"fusion", "interest", "transfer"},
     "torch_geometric": {"transfer"},
-    "lightning": {"fusion", "interest", "transfer"},
+    "lightning_fabric": {"fusion", "interest", "transfer"},
+    "onnx": {"interest"},
+    "onnxruntime": {"interest"},
+    "safetensors": {"fusion", "interest", "transfer"},
+    "faiss": {"candidates"},
     "xgboost": {"ranking"},
     "lightgbm": {"ranking"},
     "shap": {"ranking"},

@@ -8,7 +8,7 @@ from muma.candidates.als import ALS, ALSConfig
 from muma.candidates.blend import Blend, BlendConfig
 from muma.candidates.bpr import BPR, BPRConfig
 from muma.candidates.ease import EASE, EASEConfig
-from muma.candidates.interactions import Signal, interactions
+from muma.events.interactions import Signal, interactions
 from muma.candidates.item_knn import ItemKNN, ItemKNNConfig
 from muma.candidates.listing import by_popularity
 from muma.candidates.markov import Markov, MarkovConfig

@@ -16,7 +16,7 @@ from muma import artifact
 from muma.app.config import AppConfig
 from muma.app.evaluation import KIND, VERSION
 from muma.candidates.candidate import CandidateModel
-from muma.candidates.interactions import interactions
+from muma.events.interactions import interactions
 from muma.candidates.storage import artifact_within
 from muma.config import locate
 from muma.errors import ArtifactError, ConfigError, UnknownIdError

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from muma.candidates.interactions import Signal, interactions
+from muma.events.interactions import Signal, interactions
 from muma.errors import DataError
 from muma.evaluation.metric import Context
 from muma.evaluation.metrics.watch import DurationQuantile

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from muma.artifact import Artifact, Writer
 from muma.candidates.candidate import Candidates
-from muma.candidates.interactions import Interactions, Signal, interactions, known_users
+from muma.events.interactions import Interactions, Signal, interactions, known_users
 from muma.candidates.listing import CELLS, by_popularity, lists
 from muma.candidates.storage import load_config, save_config
 from muma.config import Config, config_type

@@ -24,7 +24,7 @@ from scipy.sparse import csr_array
 
 from muma.artifact import Artifact, Writer
 from muma.candidates.candidate import CandidateModel, Candidates
-from muma.candidates.interactions import Signal, interactions, known_users
+from muma.events.interactions import Signal, interactions, known_users
 from muma.candidates.listing import CELLS, by_popularity, lists
 from muma.candidates.storage import artifact_within, load_config, save_config, writer_within
 from muma.config import Config, Spec, build, locate

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from muma.candidates.base import ModelConfig
 from muma.candidates.factors import FactorModel, factorise
-from muma.candidates.interactions import Interactions
+from muma.events.interactions import Interactions
 
 
 class BPRConfig(ModelConfig):

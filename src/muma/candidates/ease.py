@@ -19,7 +19,7 @@ from pydantic import Field
 from scipy.linalg import lapack
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.candidates.interactions import Interactions
+from muma.events.interactions import Interactions
 from muma.errors import ConfigError, DataError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.candidates.interactions import Interactions
+from muma.events.interactions import Interactions
 from muma.optional import require
 
 

@@ -19,7 +19,7 @@ from pydantic import Field
 from scipy.sparse import csr_array, diags_array
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.candidates.interactions import Interactions
+from muma.events.interactions import Interactions
 from muma.candidates.storage import pack, unpack
 
 

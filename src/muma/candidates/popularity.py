@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.candidates.interactions import Interactions
+from muma.events.interactions import Interactions
 
 DAY = 86_400_000_000  # microseconds
 

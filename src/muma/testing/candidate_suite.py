@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 
 from muma.artifact import read, write
 from muma.candidates.candidate import CandidateModel, Candidates
-from muma.candidates.interactions import interactions, seen
+from muma.events.interactions import interactions, seen
 from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
 from muma.events.vocabulary import Vocabulary

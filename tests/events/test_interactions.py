@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muma.candidates.interactions import Signal, interactions, seen
+from muma.events.interactions import Signal, interactions, seen
 from muma.config import parse
 from muma.errors import ConfigError, DataError
 from muma.events.event import KINDS

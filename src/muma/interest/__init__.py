@@ -1,0 +1,1 @@
+"""What the user wants now (paper 3.3): the decayed LSTM, the Transformer and their fusion."""
