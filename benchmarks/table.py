@@ -28,6 +28,7 @@ def rows() -> list[tuple[str, str, str]]:
     """What was measured, the figure, the command that prints it."""
     events, large, ranking = load("events"), load("events_100m"), load("evaluation")
     films, news = load("movielens"), load("globo")
+    live, past = load("features"), load("as_of")
     return [
         (
             "ingest 10 M events from Parquet: read, validate, clean, order, write",
@@ -80,6 +81,54 @@ def rows() -> list[tuple[str, str, str]]:
                 for k in ("popularity", "markov", "blend")
             ),
             "benchmarks/globo.py",
+        ),
+        (
+            "features as of the past: 10 M events x 50 columns x 1 M rows",
+            f"{past['large_s']:.1f} s, peak {past['large_peak_mib']:,.0f} MiB",
+            "benchmarks/as_of.py",
+        ),
+        (
+            "... KuaiRand, 1,008 columns x 100,000 rows",
+            f"{past['kuairand_s']:.1f} s, peak {past['kuairand_peak_mib']:,.0f} MiB",
+            "benchmarks/as_of.py",
+        ),
+        (
+            f"online features, {live['users'] / 1e6:.0f} M users, {live['columns']} columns: engine "
+            "alone, known keys (while keys are new)",
+            f"{live['engine_events_per_s'] / 1e6:.2f} M events/s "
+            f"({live['engine_new_keys_events_per_s'] / 1e6:.2f})",
+            "benchmarks/features.py",
+        ),
+        (
+            "... durable: on disk, applied, committed with its offsets",
+            f"{live['durable_events_per_s'] / 1e3:.0f} k events/s",
+            "benchmarks/features.py",
+        ),
+        (
+            "... at 10,000 events/s: from append to visible for a reader process, p50 / p99",
+            f"{live['visible_ms_p50']:.0f} / {live['visible_ms_p99']:.0f} ms",
+            "benchmarks/features.py",
+        ),
+        (
+            f"... read by that process meanwhile: 200 candidates x {live['columns']} columns, p50 / p99",
+            f"{live['read_200x50_ms_p50']:.2f} / {live['read_200x50_ms_p99']:.2f} ms",
+            "benchmarks/features.py",
+        ),
+        (
+            f"... one user x {live['own_columns']} columns, p50 / p99",
+            f"{live['read_1x250_ms_p50']:.2f} / {live['read_1x250_ms_p99']:.2f} ms",
+            "benchmarks/features.py",
+        ),
+        (
+            "... memory and disk of 1 M users with the features of Metarank's RankLens",
+            f"{live['gib_per_million_users']:.2f} GiB",
+            "benchmarks/features.py",
+        ),
+        (
+            "the same window counts, time of the peer over ours, rows equal",
+            f"bytewax {live['ratio_vs_bytewax_2m']:.0f}, Flink SQL {live['ratio_vs_flink_2m']:.1f}, "
+            f"Quix Streams {live['ratio_vs_quix_200k']:.0f}",
+            "benchmarks/features.py",
         ),
     ]
 

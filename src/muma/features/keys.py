@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from muma.errors import ConfigError
@@ -70,9 +71,26 @@ def pack(parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         uint64 keys [n], `first << 32 | second` for pairs, and whether each is present, bool [n].
     """
-    present = parts[0] >= 0
-    keys = np.where(present, parts[0], 0).astype(np.uint64)
-    if len(parts) == 2:
-        present = present & (parts[1] >= 0)
-        keys = (keys << np.uint64(32)) | np.where(present, parts[1], 0).astype(np.uint64)
+    if len(parts) == 1:
+        return _one(parts[0])
+    return _two(parts[0], parts[1])
+
+
+@numba.njit(cache=True, nogil=True)
+def _one(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    keys, present = np.zeros(len(part), dtype=np.uint64), np.empty(len(part), dtype=np.bool_)
+    for i in range(len(part)):
+        present[i] = part[i] >= 0
+        if present[i]:
+            keys[i] = np.uint64(part[i])
+    return keys, present
+
+
+@numba.njit(cache=True, nogil=True)
+def _two(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    keys, present = np.zeros(len(first), dtype=np.uint64), np.empty(len(first), dtype=np.bool_)
+    for i in range(len(first)):
+        present[i] = first[i] >= 0 and second[i] >= 0
+        if present[i]:
+            keys[i] = (np.uint64(first[i]) << np.uint64(32)) | np.uint64(second[i])
     return keys, present

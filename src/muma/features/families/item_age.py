@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
+import numba
 import numpy as np
 from pydantic import field_validator
 
@@ -12,7 +14,7 @@ from muma.config import Config
 from muma.features.feature import Cell, Feature, Moment, Partial
 from muma.features.measure import Measure
 from muma.features.span import parse_span, show_span
-from muma.features.window import SCALE, STEPS, WEIGHTS, AllTime, sub_step
+from muma.features.window import SCALE, STEPS, WEIGHTS, AllTime
 
 
 class ItemAgeConfig(Config):
@@ -53,19 +55,33 @@ class ItemAge:
 
     def values(self, cells: Sequence[np.ndarray], moment: Moment) -> np.ndarray:
         """Age in seconds and freshness in (0, 1]."""
-        published = np.where(moment.published_B >= 0, moment.published_B.astype(np.float64), np.nan)
-        born = published
-        if cells:
-            seen = cells[0][:, 0]
-            born = (
-                seen if self.config.born == "first_seen" else np.where(np.isnan(born), seen, born)
-            )
-        age = moment.at_B - born
-        age = np.where(age >= 0, age, np.nan)
-        known = ~np.isnan(age)
-        whole = np.where(known, age, 0.0).astype(np.int64)
+        seen_B = cells[0][:, 0] if cells else np.full(len(moment), np.nan)
+        catalogue = self.config.born != "first_seen"
+        found_BC = _age(
+            moment.at_B, moment.published_B, seen_B, catalogue, self._half_life, WEIGHTS
+        )
+        return found_BC[:, None, :]
+
+
+@numba.njit(cache=True, nogil=True)
+def _age(
+    at_B: np.ndarray,
+    published_B: np.ndarray,
+    seen_B: np.ndarray,
+    catalogue: bool,
+    half_life: int,
+    weights: np.ndarray,
+) -> np.ndarray:
+    found_BC = np.full((len(at_B), 2), np.nan)
+    for b in range(len(at_B)):
+        known = catalogue and published_B[b] >= 0
+        age = at_B[b] - (float(published_B[b]) if known else seen_B[b])
+        if not age >= 0:  # unknown, or not yet born
+            continue
+        found_BC[b, 0] = age / 1e6
+        whole = np.int64(age)
         # 2^-(k + s/64) = 2^-(k+1) * 2^((64-s)/64): the table, read backwards
-        step = sub_step(whole, self._half_life)
-        weight = np.where(step == 0, 2 * SCALE, WEIGHTS[(STEPS - step) % STEPS]) / (2 * SCALE)
-        fresh = np.ldexp(weight, -np.minimum(whole // self._half_life, 1000).astype(np.int32))
-        return np.stack([age / 1e6, np.where(known, fresh, np.nan)], axis=-1)[:, None, :]
+        step = (whole % half_life) * STEPS // half_life
+        weight = 2 * SCALE if step == 0 else weights[(STEPS - step) % STEPS]
+        found_BC[b, 1] = math.ldexp(weight / (2 * SCALE), -min(whole // half_life, 1000))
+    return found_BC

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numba
 import numpy as np
 
 from muma.features.activity import components
@@ -78,7 +79,7 @@ class Reading:
                 continue
             first = int(plan.offsets[place])
             if one_user and "item" not in kind.key.components:  # few keys, asked for many times
-                keys, back = (keys, None) if shared else np.unique(keys, return_inverse=True)
+                keys, back = (keys, None) if shared else _distinct(keys)
                 rows, row_N = rows_of(place, keys)
                 few = np.zeros((len(keys), kind.merged), dtype=np.int64)
                 row_N = np.where(present, row_N, -1) if shared else row_N
@@ -107,6 +108,19 @@ class Reading:
             one = unpack(entry_BL3, count_B)
             shown[spec.name] = _repeated(one, len(at_B)) if shared else one
         return shown
+
+
+@numba.njit(cache=True, nogil=True)
+def _distinct(key_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different keys [M], and the place of each key among them, int64 [N]."""
+    order_N = np.argsort(key_N)
+    few, back_N, found = np.empty_like(key_N), np.empty(len(key_N), dtype=np.int64), 0
+    for place in order_N:
+        if found == 0 or few[found - 1] != key_N[place]:
+            few[found] = key_N[place]
+            found += 1
+        back_N[place] = found - 1
+    return few[:found], back_N
 
 
 def unpack(entry_BL3: np.ndarray, count_B: np.ndarray) -> Sequences:
