@@ -28,7 +28,6 @@ from threadpoolctl import threadpool_limits
 import common
 from muma.candidates.blend import Blend, BlendConfig
 from muma.candidates.candidate import CandidateModel
-from muma.events.interactions import seen
 from muma.candidates.tuning import tune
 from muma.config import build, locate, parse
 from muma.evaluation.full_ranking import Evaluation, evaluate_lists
@@ -38,6 +37,7 @@ from muma.evaluation.metrics.recall import Recall
 from muma.events.cleaning.cleaning import Cleaning, CleaningConfig
 from muma.events.event import EventLog
 from muma.events.ingest import ingest
+from muma.events.interactions import seen
 from muma.events.log_folder import open_log
 from muma.events.sources.movielens import MovieLens, MovieLensConfig
 from muma.events.split import LeaveLastOut

@@ -13,12 +13,12 @@ from muma.app.ingestion import prepare
 from muma.app.models import Tuner
 from muma.app.recommendation import Recommender
 from muma.app.truth import tag_features, task_of
-from muma.events.interactions import Signal, interactions
 from muma.candidates.storage import artifact_within
 from muma.config import build, locate, parse
 from muma.errors import ArtifactError, ConfigError, DataError
 from muma.evaluation.full_ranking import evaluate_lists
 from muma.evaluation.metrics.ndcg import NDCG
+from muma.events.interactions import Signal, interactions
 from muma.events.log_folder import open_log
 from muma.events.split import GlobalTime
 from muma.testing.logs import tiny_log

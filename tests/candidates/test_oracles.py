@@ -8,13 +8,13 @@ from muma.candidates.als import ALS, ALSConfig
 from muma.candidates.blend import Blend, BlendConfig
 from muma.candidates.bpr import BPR, BPRConfig
 from muma.candidates.ease import EASE, EASEConfig
-from muma.events.interactions import Signal, interactions
 from muma.candidates.item_knn import ItemKNN, ItemKNNConfig
 from muma.candidates.listing import by_popularity
 from muma.candidates.markov import Markov, MarkovConfig
 from muma.candidates.popularity import DAY, Popularity, PopularityConfig
 from muma.config import Spec, build, parse
 from muma.errors import ConfigError, DataError
+from muma.events.interactions import Signal, interactions
 from muma.testing.logs import log_of, random_log
 
 N_USERS, N_ITEMS = 30, 20

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muma.events.interactions import Signal, interactions, seen
 from muma.config import parse
 from muma.errors import ConfigError, DataError
 from muma.events.event import KINDS
+from muma.events.interactions import Signal, interactions, seen
 from muma.testing.logs import log_of, tiny_log
 
 ROWS = st.lists(

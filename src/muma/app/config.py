@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from muma.events.interactions import Signal
 from muma.config import Config, Spec, load_recipe, parse
 from muma.events.cleaning.cleaning import CleaningConfig
+from muma.events.interactions import Signal
 from muma.events.split import VIEWS, View
 from muma.features.config import FeaturesConfig
 

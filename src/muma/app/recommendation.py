@@ -16,11 +16,11 @@ from muma import artifact
 from muma.app.config import AppConfig
 from muma.app.evaluation import KIND, VERSION
 from muma.candidates.candidate import CandidateModel
-from muma.events.interactions import interactions
 from muma.candidates.storage import artifact_within
 from muma.config import locate
 from muma.errors import ArtifactError, ConfigError, UnknownIdError
 from muma.events.event import EventLog
+from muma.events.interactions import interactions
 from muma.events.log_folder import open_log
 from muma.events.vocabulary import Vocabulary
 from muma.topk import NO_ITEM

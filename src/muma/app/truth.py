@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from scipy.sparse import csr_array
 
-from muma.events.interactions import Signal, interactions
 from muma.errors import DataError
 from muma.evaluation.metric import Context
 from muma.evaluation.metrics.watch import DurationQuantile
 from muma.events.event import EventLog
+from muma.events.interactions import Signal, interactions
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from scipy.sparse import csr_array
 
 from muma.artifact import Artifact, Writer
 from muma.candidates.candidate import Candidates
-from muma.events.interactions import Interactions, Signal, interactions, known_users
 from muma.candidates.listing import CELLS, by_popularity, lists
 from muma.candidates.storage import load_config, save_config
 from muma.config import Config, config_type
 from muma.errors import DataError, NotFittedError
 from muma.events.event import EventLog
+from muma.events.interactions import Interactions, Signal, interactions, known_users
 
 ARRAYS = "model.npz"
 

@@ -24,12 +24,12 @@ from scipy.sparse import csr_array
 
 from muma.artifact import Artifact, Writer
 from muma.candidates.candidate import CandidateModel, Candidates
-from muma.events.interactions import Signal, interactions, known_users
 from muma.candidates.listing import CELLS, by_popularity, lists
 from muma.candidates.storage import artifact_within, load_config, save_config, writer_within
 from muma.config import Config, Spec, build, locate
 from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
+from muma.events.interactions import Signal, interactions, known_users
 from muma.progress import track
 
 WEIGHTS = {"markov": 0.5, "ease": 0.5, "popularity": 0.01}

@@ -19,8 +19,8 @@ from pydantic import Field
 from scipy.linalg import lapack
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.events.interactions import Interactions
 from muma.errors import ConfigError, DataError
+from muma.events.interactions import Interactions
 
 
 class EASEConfig(ModelConfig):

@@ -19,8 +19,8 @@ from pydantic import Field
 from scipy.sparse import csr_array, vstack
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.events.interactions import Interactions
 from muma.candidates.storage import pack, unpack
+from muma.events.interactions import Interactions
 
 BLOCK = 512  # rows of the similarity matrix made at once
 

@@ -19,8 +19,8 @@ from pydantic import Field
 from scipy.sparse import csr_array, diags_array
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.events.interactions import Interactions
 from muma.candidates.storage import pack, unpack
+from muma.events.interactions import Interactions
 
 
 class MarkovConfig(ModelConfig):

@@ -21,9 +21,9 @@ from scipy.sparse import csr_array
 
 from muma.artifact import read, write
 from muma.candidates.candidate import CandidateModel, Candidates
-from muma.events.interactions import interactions, seen
 from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
+from muma.events.interactions import interactions, seen
 from muma.events.vocabulary import Vocabulary
 from muma.rng import derive
 from muma.testing.logs import SECOND, log_of, random_log, tiny_log
