@@ -232,7 +232,7 @@ class LiveIndex:
             found = self._swapped()
             try:
                 return ItemIndex.load(artifact.read(self.folder, kind=KIND, version=VERSION))
-            except ArtifactError:
+            except (ArtifactError, FileNotFoundError):
                 if self._swapped() == found:  # or else another process swapped it meanwhile
                     raise
 
