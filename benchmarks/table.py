@@ -93,10 +93,14 @@ def rows() -> list[tuple[str, str, str]]:
             "benchmarks/as_of.py",
         ),
         (
-            f"online features, {live['users'] / 1e6:.0f} M users, {live['columns']} columns: engine "
-            "alone, known keys (while keys are new)",
-            f"{live['engine_events_per_s'] / 1e6:.2f} M events/s "
-            f"({live['engine_new_keys_events_per_s'] / 1e6:.2f})",
+            (
+                f"online features, {live['users'] / 1e6:.0f} M users, {live['columns']} columns: engine "
+                "alone, known keys (while keys are new)"
+            ),
+            (
+                f"{live['engine_events_per_s'] / 1e6:.2f} M events/s "
+                f"({live['engine_new_keys_events_per_s'] / 1e6:.2f})"
+            ),
             "benchmarks/features.py",
         ),
         (
@@ -126,8 +130,10 @@ def rows() -> list[tuple[str, str, str]]:
         ),
         (
             "the same window counts, time of the peer over ours, rows equal",
-            f"bytewax {live['ratio_vs_bytewax_2m']:.0f}, Flink SQL {live['ratio_vs_flink_2m']:.1f}, "
-            f"Quix Streams {live['ratio_vs_quix_200k']:.0f}",
+            (
+                f"bytewax {live['ratio_vs_bytewax_2m']:.0f}, Flink SQL {live['ratio_vs_flink_2m']:.1f}, "
+                f"Quix Streams {live['ratio_vs_quix_200k']:.0f}"
+            ),
             "benchmarks/features.py",
         ),
     ]
