@@ -83,5 +83,5 @@ def _age(
         # 2^-(k + s/64) = 2^-(k+1) * 2^((64-s)/64): the table, read backwards
         step = (whole % half_life) * STEPS // half_life
         weight = 2 * SCALE if step == 0 else weights[(STEPS - step) % STEPS]
-        found_BC[b, 1] = math.ldexp(weight / (2 * SCALE), -min(whole // half_life, 1000))
+        found_BC[b, 1] = math.ldexp(weight / (2 * SCALE), -min(int(whole // half_life), 1000))
     return found_BC
