@@ -7,6 +7,7 @@
     │   └── SchemaError    a table lacks a column or holds the wrong type
     ├── UnknownIdError     a user or item that the vocabulary has never seen
     ├── NotFittedError     a model was asked before it was fitted
+    ├── TrainingError      a training went wrong: a loss that is not finite, or explodes
     ├── ArtifactError      a saved folder is missing, damaged or of another format
     ├── StreamError        an event stream cannot be read or written
     │   └── RetryLater     too much is waiting; nothing was taken, send it again (carries seconds)
@@ -58,6 +59,21 @@ class UnknownIdError(MumaError):
 
 class NotFittedError(MumaError):
     """A model was asked for scores before it was fitted."""
+
+
+class TrainingError(MumaError):
+    """A training cannot go on: its loss or a gradient is not finite, or its loss explodes.
+
+    Args:
+        message: what was seen and what to try.
+        epoch: epoch under way, from 0.
+        step: step of that epoch, from 0.
+    """
+
+    def __init__(self, message: str, *, epoch: int, step: int) -> None:
+        self.epoch = epoch
+        self.step = step
+        super().__init__(message)
 
 
 class ArtifactError(MumaError):

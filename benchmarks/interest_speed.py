@@ -1,0 +1,250 @@
+"""What the interest network costs: training against RecBole, the decayed LSTM, serving, memory.
+
+    python benchmarks/interest_speed.py --json
+    python benchmarks/interest_speed.py --quick --json
+
+All of it runs on one thread, and training is timed in CPU seconds, which are the seconds of an idle
+machine. In the order of the keys:
+
+1. training on MovieLens 100K without each user's last two items, histories of 50 events (RecBole's
+   default), D = 64, full cross-entropy: (user, position) targets a CPU second of our trainer and of
+   RecBole's own loader, model and optimiser (peer_recbole.py), each with its default sizes;
+2. forward and backward of the decayed LSTM, 64 histories of 200 events, over `nn.LSTM`'s time; the two
+   alternate and the best of each counts; `decayed_lstm_ratio` is the worst of all forms and widths;
+3. serving by ONNX Runtime, batch of one, array handling included: one event into a state, and the
+   user vector from 50 events or from a state; the same from torch;
+4. peak memory of a training above that of its imports, as the catalogue or the histories grow.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import common
+from movielens import folds, movielens
+from muma.artifact import read, write
+from muma.config import Spec, parse
+from muma.features.feature import Sequences
+from muma.interest.batch import events_of
+from muma.interest.decayed_lstm import DecayedLSTM, DecayedLSTMConfig
+from muma.interest.export import export
+from muma.interest.model import InterestConfig, InterestModel
+from muma.interest.network import InterestNetwork, NetworkConfig
+from muma.interest.onnx_model import OnnxModel
+from muma.interest.state import States
+from muma.interest.table import ItemTable
+from muma.rng import derive
+from muma.testing.logs import SECOND, log_of
+
+HERE = Path(__file__).parent
+ROOM = "muma.interest"
+WIDTH, LENGTH = 64, 50
+DECAYS = {
+    "eq6": "exponential.Exponential",
+    "learned_rate": "learned_rate.LearnedRate",
+    "per_dimension": "per_dimension.PerDimension",
+    "t_lstm": "short_term.ShortTerm",
+}
+LEARNED = {"use": f"{ROOM}.transformer_positions.learned.LearnedPosition"}
+ATTENTION = {"use": f"{ROOM}.transformer.Transformer"}
+HYBRID = {
+    "recurrent": {
+        "use": f"{ROOM}.decayed_lstm.DecayedLSTM",
+        "decay": {"use": f"{ROOM}.decays.per_dimension.PerDimension"},
+    },
+    "attention": ATTENTION,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "sasrec": {"recurrent": None, "attention": {**ATTENTION, "position": LEARNED}},
+    "gru4rec": {"recurrent": {"use": f"{ROOM}.branches.gru.GRU"}, "attention": None},
+    "hybrid": HYBRID,
+}
+PEERS = {"sasrec": "SASRec", "gru4rec": "GRU4Rec"}
+
+
+def config(
+    network: dict[str, Any], *, length: int, epochs: int, size: int, windows: str = "all"
+) -> InterestConfig:
+    """A model that reads ids only, on one thread."""
+    network = {"width": WIDTH, "max_length": length, "kinds": False, "dwell": False, **network}
+    batching = {"length": length, "size": size, "windows": windows}
+    training = {"epochs": epochs, "threads": 1, "batching": batching}
+    return parse(InterestConfig, {"network": network, "training": training})
+
+
+def training(*, epochs: int) -> dict[str, float]:
+    """Targets a CPU second of our trainer; what does not grow with the epochs is taken off."""
+    log, found = folds(movielens())[0].log, {}
+    for name, network in MODELS.items():
+        spent = []
+        for number in (1, 1 + epochs):
+            began = time.process_time()
+            model = InterestModel(config(network, length=LENGTH, epochs=number, size=128)).fit(log)
+            spent.append(time.process_time() - began)
+        row = model.curve[-1]
+        targets = row["targets_per_second"] * row["seconds"]
+        found[f"training_{name}_targets_per_s"] = targets * epochs / (spent[1] - spent[0])
+    return found
+
+
+def peers(batches: int) -> dict[str, float]:
+    """RecBole's models, each in a process of its own."""
+    found = {}
+    for ours, theirs in PEERS.items():
+        script, *arguments = HERE / "peer_recbole.py", theirs, str(LENGTH), str(batches)
+        result = common.in_fresh_process(script, *arguments, python=common.PEERS)
+        found[f"training_recbole_{ours}_targets_per_s"] = result["targets_per_s"]
+        found[f"training_recbole_{ours}_peak_mib"] = result["peak_mib"]
+    return found
+
+
+def decayed_lstm(width: int, *, repeats: int) -> dict[str, float]:
+    """Each form's forward and backward time over that of torch's LSTM."""
+    shape = (64, 200)
+    x_BTD = torch.randn(*shape, width, requires_grad=True)
+    gap_BT, grad_BTD = torch.rand(shape) * 1e6, torch.randn(*shape, width)
+    plain = DecayedLSTM(DecayedLSTMConfig(width=width))
+    found = {}
+    for name, decay in DECAYS.items():
+        spec = Spec.model_validate({"use": f"{ROOM}.decays.{decay}"})
+        fading = DecayedLSTM(DecayedLSTMConfig(width=width, decay=spec))
+        best = [float("inf")] * 2
+        for turn in range(2 * (repeats + 1)):
+            lstm = (plain, fading)[turn % 2]
+            began = time.process_time()
+            lstm(x_BTD, gap_BT).backward(grad_BTD)
+            if turn >= 2:
+                best[turn % 2] = min(best[turn % 2], time.process_time() - began)
+        found[f"nn_lstm_d{width}_ms"] = 1e3 * best[0]
+        found[f"decayed_lstm_ratio_{name}_d{width}"] = best[1] / best[0]
+    return found
+
+
+def serving(*, repeats: int) -> dict[str, float]:
+    """Medians of one event, of 50 events and of a state, for the paper's network."""
+    network = InterestNetwork(
+        NetworkConfig.model_validate({"width": WIDTH, **HYBRID}), ItemTable(WIDTH, items=10_000)
+    ).eval()
+    with tempfile.TemporaryDirectory() as folder:
+        with write(f"{folder}/m", kind="interest-onnx", version=1) as writer:
+            export(network, writer)
+        model = OnnxModel(read(f"{folder}/m", kind="interest-onnx", version=1))
+    rng = derive(1, "serving")
+    item_BL = rng.integers(0, 10_000, (1, LENGTH))
+    time_BL = 10**15 + rng.integers(0, 10**10, (1, LENGTH)).cumsum(1)
+    one_BL = np.ones_like(item_BL)
+    history = Sequences(item_BL, time_BL, one_BL, one_BL, one_BL * 30_000, one_BL > 0)
+    states = States.empty(1, model.state_shape)
+
+    def step(place: int) -> States:
+        return model.step(
+            states, item_B=item_BL[:, place], kind_B=one_BL[:, place],
+            dwell_B=one_BL[:, place] * 30_000, time_B=time_BL[:, place],
+        )  # fmt: skip
+
+    for place in range(LENGTH):
+        states = step(place)
+    from_state_BD = model.user_of(states)
+    from_history_BD = model.interests(history).user_BD
+    events = events_of(history, model.row_I)
+    one = events.map(lambda value: value[:, -1:])
+    state = network.start(1)
+
+    @torch.no_grad()
+    def torch_user() -> torch.Tensor:
+        return network.user(events_of(history, model.row_I))
+
+    gap = np.abs(torch_user().numpy() - from_history_BD).max()
+    return {
+        "one_step_ms": median_ms(lambda: step(-1), repeats),
+        "user_vector_ms": median_ms(lambda: model.interests(history), repeats),
+        "user_vector_from_state_ms": median_ms(lambda: model.user_of(states), repeats),
+        "one_step_torch_ms": median_ms(lambda: network.step(one, state), repeats),
+        "user_vector_torch_ms": median_ms(torch_user, repeats),
+        "onnx_minus_torch_greatest": float(gap),
+        "state_minus_history_greatest": float(np.abs(from_state_BD - from_history_BD).max()),
+    }
+
+
+def median_ms(work: Callable[[], Any], repeats: int) -> float:
+    """Median wall time of a call in milliseconds."""
+    times = []
+    for _ in range(repeats + 10):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times[10:])
+
+
+def memory(items: int, length: int, name: str) -> dict[str, float]:
+    """Peak memory of one epoch over the newest `length` events of 128 users.
+
+    Every item occurs somewhere in their histories, so that each has a row.
+    """
+    users = 128
+    events = max(length + 1, -(-items // users))
+    log = log_of(
+        {
+            "user_id": np.repeat(np.arange(users), events),
+            "item_id": derive(2, "memory").permutation(np.arange(users * events) % items),
+            "timestamp": np.tile(np.arange(events), users) * SECOND,
+        }
+    )
+    before = common.peak_mib()
+    settings = config(MODELS[name], length=length, epochs=1, size=64, windows="newest")
+    model = InterestModel(settings).fit(log)
+    return {"mib": common.peak_mib() - before, "rows": float(len(model.items().item_N))}
+
+
+def growth(*, quick: bool) -> dict[str, float]:
+    """Memory at three sizes of the catalogue and three lengths; slopes are what one more costs."""
+    found: dict[str, float] = {}
+    sizes = [10_000, 20_000, 40_000] if quick else [50_000, 100_000, 200_000]
+    lengths = [100, 200, 400]
+
+    def sized(*arguments: object) -> float:
+        return common.in_fresh_process(__file__, "--memory", *map(str, arguments))["mib"]
+
+    catalogue = [sized(items, 20, "gru4rec") for items in sizes]
+    found |= {f"memory_items_{n}_mib": v for n, v in zip(sizes, catalogue, strict=True)}
+    by_length = [sized(1_000, length, "gru4rec") for length in lengths]
+    found |= {f"memory_length_{n}_mib": v for n, v in zip(lengths, by_length, strict=True)}
+    for name, place, mib in (("item", sizes, catalogue), ("position", lengths, by_length)):
+        slopes = 1024 * np.diff(mib) / np.diff(place)
+        found |= {f"memory_{name}_first_kib": slopes[0], f"memory_{name}_then_kib": slopes[1]}
+    return found
+
+
+def main() -> None:
+    """Command line."""
+    if sys.argv[1:2] == ["--memory"]:
+        items, length, name = sys.argv[2:]
+        print(json.dumps(memory(int(items), int(length), name)))
+        return
+    options = common.parser(__doc__).parse_args()
+    quick = options.quick
+    result: dict[str, Any] = training(epochs=1 if quick else 3) | peers(1 if quick else 5)
+    for name in PEERS:
+        ours, theirs = (result[f"training_{who}{name}_targets_per_s"] for who in ("", "recbole_"))
+        result[f"training_ratio_recbole_{name}"] = ours / theirs
+    for width in (64, 128):
+        result |= decayed_lstm(width, repeats=4 if quick else 15)
+    ratios = [value for key, value in result.items() if key.startswith("decayed_lstm_ratio_")]
+    result["decayed_lstm_ratio"] = max(ratios)
+    result |= serving(repeats=100 if quick else 1000) | growth(quick=quick)
+    common.emit({**result, "quick": quick}, as_json=options.json)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

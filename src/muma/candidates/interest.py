@@ -1,0 +1,224 @@
+"""The interest network as a candidate source: a user's vector against the item table.
+
+    score_ui = h_u . e_i            (the greatest of K interests, if the network has several)
+
+h_u is read from the user's history in the log given, so that a model that was loaded with a later log
+scores what users want by then. Items that the model has no row for are never proposed.
+
+Shape: B users, U users of the vocabulary, I items of the vocabulary, F items with a row, D width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import Field
+from scipy.sparse import csr_array
+
+from muma.artifact import Artifact, Writer
+from muma.candidates.base import ModelConfig
+from muma.candidates.candidate import Candidates
+from muma.candidates.listing import CELLS, by_popularity, lists
+from muma.candidates.storage import artifact_within, load_config, save_config, writer_within
+from muma.config import Spec, parse
+from muma.errors import DataError, NotFittedError
+from muma.events.event import EventLog
+from muma.events.interactions import interactions, known_users
+from muma.interest.histories import histories
+from muma.interest.loading import neural
+
+if TYPE_CHECKING:
+    from muma.interest.model import InterestModel
+
+FOLDER, ORDER = "network", "order.npz"
+BLOCK = 256  # users encoded together: fixed blocks, so that who else is asked for changes nothing
+
+
+class InterestSourceConfig(ModelConfig):
+    """Parameters of `InterestSource`; needs the extra `neural`.
+
+    Attributes:
+        network: keys of `muma.interest.network.NetworkConfig`.
+        training: keys of `muma.interest.trainer.TrainingConfig`.
+        objective: what to minimise; None is cross-entropy over all items.
+        fusion: keys of `muma.fusion.fusion.FusionConfig`, sources that are fused into each event;
+            None reads ids, kinds and dwell only.
+        validation_users: users whose newest event decides when training stops; 0 keeps none.
+        width: instead of `network.width`, so that a recipe can tune it.
+        dropout: instead of `network.dropout`.
+        epochs: instead of `training.epochs`.
+        learning_rate: instead of `training.learning_rate`.
+        seed: everything random derives from it.
+    """
+
+    name: str = "interest"
+    network: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+    objective: Spec | None = None
+    fusion: dict[str, Any] | None = None
+    validation_users: int = Field(default=0, ge=0)
+    width: int | None = None
+    dropout: float | None = None
+    epochs: int | None = None
+    learning_rate: float | None = None
+    seed: int = Field(default=1, ge=0)
+
+    def for_network(self) -> dict[str, Any]:
+        """The keys of `muma.interest.model.InterestConfig`."""
+        network = {"width": self.width, "dropout": self.dropout}
+        training = {"epochs": self.epochs, "learning_rate": self.learning_rate}
+        chosen: dict[str, Any] = {
+            "signal": self.signal,
+            "network": {**self.network, **_given(network)},
+            "training": {**self.training, **_given(training)},
+            "fusion": self.fusion,
+            "validation_users": self.validation_users,
+            "seed": self.seed,
+        }
+        return chosen if self.objective is None else {**chosen, "objective": self.objective}
+
+
+class InterestSource:
+    """The dynamic interest network as a `CandidateModel`.
+
+    Raises:
+        MissingExtraError: torch is not installed; said when the source is built.
+        ConfigError: a key of `network` or `training` is wrong.
+
+    Example:
+        >>> from muma.testing.logs import tiny_log
+        >>> log = tiny_log({0: [0, 1, 2], 1: [1, 2], 2: [1]})
+        >>> source = InterestSource(InterestSourceConfig(width=8, epochs=1)).fit(log)
+        >>> source.propose(np.array([2]), 2).item_BN.shape
+        (1, 2)
+    """
+
+    cells: int = CELLS
+    """Scores held at once while proposing; any value gives the same lists."""
+
+    def __init__(self, config: InterestSourceConfig | None = None) -> None:
+        self.config = config or InterestSourceConfig()
+        self.name = self.config.name
+        room = neural()
+        settings = parse(room.InterestConfig, self.config.for_network(), where=self.name)
+        self._model = room.InterestModel(settings)
+        self._item_F: np.ndarray | None = None
+        self._n_users = self._n_items = 0
+
+    def fit(self, log: EventLog) -> Self:
+        """Train the network on `log` and return self; fitting again starts anew.
+
+        Raises:
+            DataError: the log holds no positive interaction.
+            TrainingError: the training diverges.
+        """
+        count_I = interactions(log, self.config.signal).counts
+        if not count_I.any():
+            raise DataError(
+                f"{self.name}: the log holds no positive interaction; positive kinds are "
+                f"{', '.join(self.config.signal.kinds)}"
+            )
+        return self.adopt(self._model.fit(log), log)
+
+    def fit_more(self, log_since: EventLog, log: EventLog) -> Self:
+        """Go on with later events, without a retrain; see `InterestModel.fit_more`.
+
+        Args:
+            log_since: the events that came after those of the fit log.
+            log: all events: histories to score from, and counts for ties.
+        """
+        self._fitted()
+        self._model.fit_more(log_since)
+        return self.adopt(self._model, log)
+
+    def adopt(self, model: InterestModel, log: EventLog) -> Self:
+        """Take a network that was trained on `log` elsewhere, with checkpoints say, and return self."""
+        self._model = model
+        order_I = by_popularity(interactions(log, self.config.signal).counts)
+        return self._install(order_I[np.isin(order_I, model.items().item_N)], log)
+
+    def score(self, user_B: np.ndarray) -> np.ndarray:
+        """Score the whole catalogue; see `CandidateModel.score`."""
+        item_F = self._fitted()
+        user_B = known_users(user_B, self._n_users)
+        score_BI = np.full((len(user_B), self._n_items), -np.inf, dtype=np.float32)
+        score_BI[:, item_F] = self._score(user_B)
+        return score_BI
+
+    def propose(
+        self, user_B: np.ndarray, k: int, *, exclude: csr_array | None = None
+    ) -> Candidates:
+        """Best `k` items per user; see `CandidateModel.propose`."""
+        item_F = self._fitted()
+        return lists(
+            lambda block_B: {self.name: self._score(block_B)},
+            item_F,
+            known_users(user_B, self._n_users),
+            k,
+            n_items=self._n_items,
+            exclude=exclude,
+            cells=self.cells,
+        )
+
+    def save(self, writer: Writer) -> None:
+        """Write the config, the order of ties and the network."""
+        item_F = self._fitted()
+        save_config(writer, self.config)
+        writer.arrays(ORDER, {"item_F": item_F})
+        self._model.save(writer_within(writer, FOLDER))
+
+    @classmethod
+    def load(cls, artifact: Artifact, log: EventLog) -> Self:
+        """Read what `save` wrote; histories are the ones of `log`, which may have grown.
+
+        Raises:
+            DataError: `log` knows fewer items than the fit log.
+        """
+        source = cls(load_config(artifact, InterestSourceConfig))
+        item_F = artifact.arrays(ORDER)["item_F"]
+        if log.n_items <= item_F.max():
+            raise DataError(
+                f"{source.name} was fitted with at least {item_F.max() + 1} items, the log has "
+                f"{log.n_items}; load it with the log it was fitted on or a later one"
+            )
+        source._model = type(source._model).load(artifact_within(artifact, FOLDER), log)
+        return source._install(item_F, log)
+
+    def _install(self, item_F: np.ndarray, log: EventLog) -> Self:
+        items = self._model.items()
+        place_I = np.zeros(log.n_items, dtype=np.int64)
+        place_I[items.item_N] = np.arange(len(items.item_N))
+        self._item_FD = items.vector_ND[place_I[item_F]].astype(np.float64)
+        self._events = histories(log, self.config.signal)
+        self._known: dict[int, np.ndarray] = {}
+        self._item_F = item_F
+        self._n_users, self._n_items = log.n_users, log.n_items
+        return self
+
+    def _score(self, user_B: np.ndarray) -> np.ndarray:
+        """Float32 [B, F], summed in float64 so that the size of the block leaves no trace."""
+        vector = self._vectors(user_B).astype(np.float64)
+        score = vector @ self._item_FD.T
+        return (score if score.ndim == 2 else score.max(axis=1)).astype(np.float32)
+
+    def _vectors(self, user_B: np.ndarray) -> np.ndarray:
+        """User vectors, [B, D] or [B, K, D]; encoded once a block of users, when first asked."""
+        for block in np.unique(user_B // BLOCK).tolist():
+            if block not in self._known:
+                user_b = np.arange(block * BLOCK, min((block + 1) * BLOCK, self._n_users))
+                length = self._model.config.network.max_length
+                sequences = self._events.sequences(user_b, length)
+                self._known[block] = self._model.users(sequences, user_B=user_b).user_BD
+        if not len(user_B):
+            return np.zeros((0, self._item_FD.shape[1]))
+        return np.stack([self._known[user // BLOCK][user % BLOCK] for user in user_B.tolist()])
+
+    def _fitted(self) -> np.ndarray:
+        if self._item_F is None:
+            raise NotFittedError(f"{self.name} is not fitted; call fit(log) first")
+        return self._item_F
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,1 @@
+"""How memory fades with time: one decay a file."""

@@ -1,0 +1,140 @@
+"""One exact LSTM with a factor on its output, in one differentiable step (eq. 6).
+
+    i, f, o = sigmoid(W x_t + U h_{t-1} + b),  g = tanh(...)
+    c_t = f c_{t-1} + i g,   h_t = factor_t o tanh(c_t)
+
+The input is projected by one product before the loop; the loop writes into buffers that were made
+once; the backward pass is written by hand and takes the local derivatives in blocks of steps that
+fit the cache, so that a step costs five small operations. Time comes first, so that a step's slice
+is contiguous. Gates lie in the order i, f, o, g: three sigmoids side by side, then one tanh.
+
+Shape: T events, B users, I width of inputs, H width, G = 4 H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+BLOCK_BYTES = 1 << 18  # of one step-block of gates: a quarter of a usual second-level cache
+
+
+def _backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
+    """Gradients of every input, by one pass back through time."""
+    x_TBI, w_GI, u_GH, gate_TBG, h_TBH, c_TBH, tanh_TBH, factor = ctx.saved_tensors
+    _, batch, width = h_TBH.shape
+    slope_TBG = torch.empty_like(gate_TBG)
+    grad_h_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
+    grad_c_BH = gate_TBG.new_zeros(batch, width)
+    for begin, end in blocks(gate_TBG):
+        at = slice(begin, end)
+        fade = None if factor is None else factor[at]
+        to_c = slopes(gate_TBG[at], c_TBH[at], tanh_TBH[at], fade, slope_TBG[at])
+        for t in range(end - 1, begin - 1, -1):
+            grad_BH, slope_BG = grad_h_TBH[t], slope_TBG[t]
+            grad_c_BH.addcmul_(grad_BH, to_c[t - begin])
+            slope_BG[:, 2 * width : 3 * width].mul_(grad_BH)
+            slope_BG[:, : 2 * width].view(batch, 2, width).mul_(grad_c_BH[:, None])
+            slope_BG[:, 3 * width :].mul_(grad_c_BH)
+            if t:
+                grad_h_TBH[t - 1].addmm_(slope_BG, u_GH)
+                grad_c_BH.mul_(gate_TBG[t, :, width : 2 * width])
+    flat = slope_TBG.flatten(0, 1)
+    before = slope_TBG[1:].flatten(0, 1)
+    grad_factor = None
+    if factor is not None and ctx.needs_input_grad[4]:
+        grad_factor = grad_h_TBH.mul_(gate_TBG[..., 2 * width : 3 * width]).mul_(tanh_TBH)
+        if factor.shape[-1] == 1:
+            grad_factor = grad_factor.sum(-1, keepdim=True)
+    return (
+        (flat @ w_GI).view_as(x_TBI) if ctx.needs_input_grad[0] else None,
+        flat.T @ x_TBI.flatten(0, 1),
+        before.T @ h_TBH[:-1].flatten(0, 1),
+        flat.sum(0),
+        grad_factor,
+    )
+
+
+class OutputDecayedLSTM(torch.autograd.Function):
+    """`apply(x_TBI, w_GI, u_GH, b_G, factor)` -> h_TBH; `factor` is [T, B, 1], [T, B, H] or None."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x_TBI: Tensor, w_GI: Tensor, u_GH: Tensor, b_G: Tensor, factor: Tensor | None
+    ) -> Tensor:
+        """Outputs after each event."""
+        steps, batch, _ = x_TBI.shape
+        width = u_GH.shape[1]
+        gate_TBG = torch.addmm(b_G, x_TBI.flatten(0, 1), w_GI.T).view(steps, batch, 4 * width)
+        h_TBH = gate_TBG.new_empty(steps, batch, width)
+        c_TBH = gate_TBG.new_empty(steps + 1, batch, width)  # c_TBH[t] is the cell before event t
+        c_TBH[0] = 0.0
+        tanh_TBH = torch.empty_like(h_TBH)
+        u_HG = u_GH.T.contiguous()
+        sigmoids, inner = gate_TBG[..., : 3 * width], gate_TBG[..., 3 * width :]
+        in_TBH, forget_TBH, out_TBH = sigmoids.split(width, -1)
+        for t in range(steps):
+            gate_BG = gate_TBG[t]
+            if t:
+                gate_BG.addmm_(h_TBH[t - 1], u_HG)
+            sigmoids[t].sigmoid_()
+            g_BH = inner[t].tanh_()
+            c_BH = torch.mul(in_TBH[t], g_BH, out=c_TBH[t + 1])
+            c_BH.addcmul_(forget_TBH[t], c_TBH[t])
+            h_BH = torch.mul(out_TBH[t], torch.tanh(c_BH, out=tanh_TBH[t]), out=h_TBH[t])
+            if factor is not None:
+                h_BH.mul_(factor[t])
+        ctx.save_for_backward(x_TBI, w_GI, u_GH, gate_TBG, h_TBH, c_TBH, tanh_TBH, factor)
+        return h_TBH
+
+    @staticmethod
+    def symbolic(g: Any, x_TBI: Any, w_GI: Any, u_GH: Any, b_G: Any, factor: Any) -> Any:
+        """One node of an ONNX graph; `export_scan` spells it out."""
+        # inputs and outputs are equally wide in every branch
+        node = g.op("muma::OutputDecayedLSTM", x_TBI, w_GI, u_GH, b_G, factor)
+        return node.setType(x_TBI.type())
+
+    backward: Any = staticmethod(once_differentiable(_backward))
+
+
+def blocks(gate_TBG: Tensor) -> Iterator[tuple[int, int]]:
+    """Begin and end of blocks of steps that fit the cache, the last block first."""
+    size = max(1, BLOCK_BYTES // max(1, gate_TBG[0].numel() * gate_TBG.element_size()))
+    for end in range(len(gate_TBG), 0, -size):
+        yield max(0, end - size), end
+
+
+def slopes(
+    gate: Tensor, before: Tensor, tanh: Tensor, factor: Tensor | None, out: Tensor
+) -> Tensor:
+    """Local derivatives of one block of N steps.
+
+    Args:
+        gate: [N, B, G], the gates i, f, o, g.
+        before: [N, B, H], the cell that the forget gate met.
+        tanh: [N, B, H], of the cell after the step.
+        factor: on the output; None for 1.
+        out: [N, B, G], takes the derivative of the cell by i, f and g, and of the output by o.
+
+    Returns:
+        [N, B, H], the derivative of the output by the cell.
+    """
+    width = tanh.shape[-1]
+    i, _, o, g = gate.split(width, -1)
+    by_i, by_f, by_o, by_g = out.split(width, -1)
+    by_i.copy_(g)
+    by_f.copy_(before)
+    if factor is None:
+        by_o.copy_(tanh)
+    else:
+        torch.mul(tanh, factor, out=by_o)
+    sigmoids = out[..., : 3 * width]
+    torch.ops.aten.sigmoid_backward.grad_input(
+        sigmoids, gate[..., : 3 * width], grad_input=sigmoids
+    )
+    torch.ops.aten.tanh_backward.grad_input(i, g, grad_input=by_g)
+    return torch.ops.aten.tanh_backward(o if factor is None else o * factor, tanh)

@@ -1,0 +1,1 @@
+"""How attention tells places and times apart: one way a file."""

@@ -1,0 +1,101 @@
+"""The interest network keeps the contract of candidate models, and is one in recipes and blends."""
+
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+
+from muma.app.config import AppConfig
+from muma.app.evaluation import evaluate_recipe
+from muma.candidates.blend import Blend, BlendConfig
+from muma.candidates.interest import InterestSource, InterestSourceConfig
+from muma.config import build, parse
+from muma.errors import ConfigError, MissingExtraError
+from muma.testing.candidate_suite import CandidateSuite
+from muma.testing.logs import random_log, tiny_log
+from tests_support import RECIPE, write_small_log
+
+TINY = {
+    "network": {"max_length": 8, "attention": {"use": "muma.interest.transformer.Transformer",
+                                               "blocks": 1, "heads": 1}},
+    "training": {"batching": {"length": 8, "size": 16}, "threads": 1},
+    "width": 8, "epochs": 1,
+}  # fmt: skip
+
+
+def source(**changes):
+    return InterestSource(parse(InterestSourceConfig, {**TINY, **changes}))
+
+
+class TestInterestSource(CandidateSuite):
+    def make(self):
+        return source()
+
+
+class TestLSTMSource(CandidateSuite):
+    def make(self):
+        return source(network={"max_length": 8, "attention": None})
+
+
+def test_a_chain_is_learned():
+    chain = {user: [(user + step) % 7 for step in range(6)] for user in range(70)}
+    model = source(epochs=30, learning_rate=0.02, network={"max_length": 8, "attention": None})
+    best_B = model.fit(tiny_log(chain)).propose(np.arange(70), 1).item_BN[:, 0]
+    assert (best_B == (np.arange(70) + 6) % 7).mean() > 0.95
+
+
+def test_it_is_a_member_of_a_blend():
+    log = random_log(4)
+    use = {"use": "muma.candidates.interest.InterestSource", **TINY}
+    markov = {"use": "muma.candidates.markov.Markov"}
+    blend = Blend(parse(BlendConfig, {"members": {"net": use, "markov": markov}, "weights": {}}))
+    found = blend.fit(log).propose(np.arange(30), 5)
+    assert list(found.scores) == ["blend", "net", "markov"]
+    alone = build({**use, "name": "net"}).fit(log).score(np.arange(30))
+    listed = np.take_along_axis(alone, found.item_BN, axis=1)
+    np.testing.assert_array_equal(found.scores["net"], listed)
+
+
+def test_it_stands_in_recipes_with_tuning(tmp_path):
+    write_small_log(tmp_path)
+    text = RECIPE.format(
+        runs=str(tmp_path), log=str(tmp_path / "log.csv"), items=str(tmp_path / "items.csv")
+    ).replace('members = ["markov", "popularity"]', 'members = ["markov", "popularity", "net"]')
+    recipe = tomllib.loads(text)
+    net = {"use": "muma.candidates.interest.InterestSource", **TINY, "tune": {"epochs": [1, 2]}}
+    models = recipe["candidates"]["models"]
+    recipe["candidates"]["models"] = {"net": net, **models}
+    report = evaluate_recipe(parse(AppConfig, recipe))
+    assert report.models["net"].parameters["epochs"] in (1, 2)
+    assert report.models["blend"].views["all"]["ndcg@10"].value > 0
+
+
+def test_keys_at_the_top_win_and_wrong_ones_are_named():
+    config = parse(InterestSourceConfig, {"training": {"epochs": 3}, "epochs": 5})
+    assert InterestSource(config)._model.config.training.epochs == 5
+    with pytest.raises(ConfigError, match=r"interest\.training\.epoch: .*did you mean 'epochs'"):
+        source(training={"epoch": 3})
+
+
+def test_a_later_log_gives_later_wishes():
+    model = source(epochs=3).fit(tiny_log({0: [0, 1], 1: [1, 2], 2: [2, 0]}))
+    before = model.score(np.array([0]))
+    model._install(model._item_F, tiny_log({0: [0, 1, 2], 1: [1, 2], 2: [2, 0]}))
+    assert (model.score(np.array([0])) != before).any()
+
+
+def test_new_items_are_proposed_after_fit_more():
+    old = tiny_log({user: [0, 1, 2, 3] for user in range(20)}, n_items=5)
+    later = tiny_log({user: [4] for user in range(20)}, n_items=5)
+    both = tiny_log({user: [0, 1, 2, 3, 4] for user in range(20)}, n_items=5)
+    model = source(epochs=5).fit(old)
+    assert np.isneginf(model.score(np.arange(20))[:, 4]).all()
+    model.fit_more(later, both)
+    assert np.isfinite(model.score(np.arange(20))).all()
+
+
+def test_a_missing_library_shows_when_the_source_is_built(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match=r"muma\[neural\]"):
+        InterestSource()
