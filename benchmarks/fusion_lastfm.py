@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
+from scipy.sparse.linalg import svds
 from torch import Tensor, nn
 
 from muma.candidates.ease import EASE, EASEConfig
@@ -73,6 +74,10 @@ class Settings:
     cold_share: float = 0.5
     least: float = 0.2
     episodes: int = 10
+    spectral: bool = False
+    gain: float = 2.0
+    alone: int = 0
+    alone_rate: float = 1e-2
 
 
 @dataclass(frozen=True)
@@ -191,8 +196,18 @@ class Recommender(nn.Module):
                 }
             )
         ).fit(fold.log)
+        if "friends" in sources:  # friends' plays are read as the user's own are
+            heard, own = self.fusion.encoder("friends").base, self.fusion.encoder("plays")
+            heard.item_ID, heard.out = own.item_ID, own.out
         self.head = linear(settings.width, fold.truth.shape[1], generator(seed, "items"))
         self.drop = nn.Dropout(settings.dropout)
+        if settings.spectral:
+            vector_ID = torch.from_numpy(spectral(fold.known, settings.width, seed))
+            with torch.no_grad():
+                own = self.fusion.encoder("plays")
+                own.item_ID[: len(vector_ID)] = vector_ID
+                own.out.weight.copy_(settings.gain * torch.eye(settings.width))
+                self.head.weight.copy_(vector_ID)
         count_I = np.asarray(fold.known.sum(axis=0))
         with torch.no_grad():
             self.head.bias.copy_(torch.from_numpy(np.log(count_I + 0.1)))
@@ -201,6 +216,18 @@ class Recommender(nn.Module):
         context_BC = torch.log1p(known_B.float())[:, None]
         fused = (fusion or self.fusion)(None, user_B, context_BC)
         return self.head(self.drop(torch.tanh(fused.vector_ND)))
+
+
+def spectral(known: csr_array, width: int, seed: int) -> np.ndarray:
+    """Item vectors of the normalised play matrix, unit variance: where every table starts."""
+    count_U = np.maximum(np.asarray(known.sum(axis=1)), 1)
+    count_I = np.maximum(np.asarray(known.sum(axis=0)), 1)
+    scaled = diags_array(count_U**-0.5) @ known.astype(float) @ diags_array(count_I**-0.5)
+    start = derive(seed, "spectral").normal(size=min(scaled.shape))
+    _, size, right = svds(scaled, k=width, v0=start)
+    vector_ID = right.T * np.sqrt(size)
+    # rare artists have few plays to be wrong with: their rows are small by themselves
+    return (0.3 * vector_ID / vector_ID.std()).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -253,20 +280,31 @@ def train(settings: Settings, fold: Fold, seed: int, check=None) -> Recommender:
     model = Recommender(settings, fold, seed)
     whole = dict(model.fusion.named_buffers())
     pool = [episode(model, fold, rng) for _ in range(settings.episodes)]
-    adam = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate,
-                             weight_decay=settings.decay)  # fmt: skip
     users = fold.warm_U[np.diff(fold.known.indptr)[fold.warm_U] > MOST_KNOWN]
-    parts = -(-len(users) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        adam, settings.learning_rate, total_steps=settings.epochs * parts
+    others = [name for name in settings.sources if name != "plays"]
+    if settings.alone:
+        only = model.fusion.without(*others)
+        descend(model, only, pool, users, rng, settings.alone, settings.alone_rate, check, whole)
+    descend(
+        model, model.fusion, pool, users, rng, settings.epochs, settings.learning_rate, check, whole
     )
-    for epoch in range(settings.epochs):
+    install(model, whole)
+    return model.eval()
+
+
+def descend(model, fusion, pool, users, rng, epochs, rate, check, whole) -> None:
+    """Some epochs of AdamW with a one-cycle rate, an episode an epoch."""
+    adam = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=model.settings.decay)
+    parts = -(-len(users) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, rate, total_steps=epochs * parts)
+    for epoch in range(epochs):
         shown = pool[epoch % len(pool)]
         install(model.train(), shown.rows)
         for batch in np.array_split(rng.permutation(users), parts):
             target = torch.from_numpy(shown.target[batch].toarray())
             target = target / target.sum(dim=1, keepdim=True).clamp(min=1)
-            logits = model(torch.from_numpy(batch), torch.from_numpy(shown.known_U[batch]))
+            known = torch.from_numpy(shown.known_U[batch])
+            logits = model(torch.from_numpy(batch), known, fusion)
             loss = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
             adam.zero_grad()
             loss.backward()
@@ -275,8 +313,6 @@ def train(settings: Settings, fold: Fold, seed: int, check=None) -> Recommender:
         if check and epoch % 10 == 9:
             install(model.eval(), whole)
             check(epoch, model)
-    install(model, whole)
-    return model.eval()
 
 
 def ndcg(

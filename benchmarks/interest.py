@@ -39,12 +39,17 @@ from muma.app.evaluation import evaluate_recipe
 from muma.candidates.blend import Blend, BlendConfig
 from muma.candidates.tuning import tune
 from muma.config import build, parse
+from muma.evaluation.full_ranking import evaluate_lists
 from muma.evaluation.intervals import bootstrap_means, paired_difference
+from muma.evaluation.metrics.ndcg import NDCG
+from muma.rng import derive
 
 HOME = Path(__file__).parents[1]
 SEED = 1
 PRIMARY = "ndcg@10 last200"
-WEIGHTS = [0.0, 0.1, 0.2, 0.3, 0.5, 0.8]
+K = 10
+TUNING_USERS = 800
+GRID = {"network": [0.3, 0.5, 0.8], "markov": [0.0, 0.1, 0.2, 0.4], "ease": [0.0, 0.1, 0.2, 0.4]}
 CLASSIC = {
     "markov": {"use": "muma.candidates.markov.Markov", "window": 10, "alpha": 20.0},
     "ease": {"use": "muma.candidates.ease.EASE", "l2": 200.0, "history_half_life": 10.0},
@@ -54,7 +59,6 @@ Values = dict[str, np.ndarray]
 
 def blends(name: str, sets: list[str], options: argparse.Namespace, valid: Fold, test: Fold):
     """Markov + EASE, and both with the network: values a seed, and the weights."""
-    grid = dict.fromkeys(["network", *CLASSIC], WEIGHTS)
     settings = settings_of(name, sets)
     best: dict[str, Mapping[str, float]] = {}
     found: dict[str, list[Values]] = {"markov_ease": [], "blend": []}
@@ -70,16 +74,27 @@ def blends(name: str, sets: list[str], options: argparse.Namespace, valid: Fold,
             run = Run(name, settings, seed, f"{options.data}-{label}", fold, keep=not options.quick)
             blend = _blend(run.source(), fitted[label], fold)
             if label == "valid":
-                quick = blend.remember(np.arange(fold.log.n_users), max_cells=1 << 28)
-                for key, tried in (("blend", grid), ("markov_ease", {**grid, "network": [0.0]})):
-                    best[key] = tune(
-                        tried, lambda w, quick=quick, fold=fold: fold.ndcg(quick.with_weights(w))
-                    ).weights
+                best = _weights(blend, fold)
                 continue
             for key, weights in best.items():
                 if key == "blend" or not found[key]:
                     found[key].append(measure(blend.with_weights(weights).score, fold))
     return found, best
+
+
+def _weights(blend: Blend, fold: Fold) -> dict[str, Mapping[str, float]]:
+    """The best weights with and without the network, on some validation users."""
+    users = np.sort(derive(SEED, "users").choice(fold.log.n_users, TUNING_USERS, replace=False))
+    few = blend.remember(users)
+    exclude, truth = fold.seen[users], fold.truth[users]
+
+    def ndcg(weights: Mapping[str, float]) -> float:
+        found = few.with_weights(weights).propose(users, K, exclude=exclude)
+        done = evaluate_lists(found.item_BN, truth, metrics=[NDCG()])
+        return float(done.per_user["ndcg@10"].mean())
+
+    grids = {"blend": GRID, "markov_ease": {**GRID, "network": [0.0]}}
+    return {name: tune(grid, ndcg).weights for name, grid in grids.items()}
 
 
 def _blend(source, classic, fold: Fold) -> Blend:

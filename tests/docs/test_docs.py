@@ -17,6 +17,13 @@ HOME = Path(__file__).parents[2]
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").glob("*.md")), HOME / "CONTRIBUTING.md"]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BIN = Path(sys.executable).parent
+FEATURES = """
+[features.blocks.activity]
+use = "muma.features.families.count.Count"
+keys = ["user", "item"]
+of = ["click"]
+windows = ["1d/1h"]
+"""
 
 
 def blocks(kind):
@@ -50,7 +57,8 @@ def workplace(tmp_path_factory):
     with gzip.open(folder / "logs" / "day.csv.gz", "wt") as stream:
         stream.write("uid,item_id,timestamp,kind\n" + "\n".join(lines[1:]) + "\n")
     (folder / "log.csv").write_text("\n".join(lines) + "\n")
-    (folder / "my.toml").write_text(RECIPE.format(runs="runs", log="log.csv", items="items.csv"))
+    recipe = RECIPE.format(runs="runs", log="log.csv", items="items.csv")
+    (folder / "my.toml").write_text(recipe + FEATURES)
     return folder
 
 
@@ -71,7 +79,7 @@ def test_command_runs(command, workplace):
 
 def test_there_are_commands_to_run():
     found = {p.values[0].split()[1] for p in commands()}
-    assert found >= {"validate", "ingest", "evaluate", "recommend", "doctor"}
+    assert found >= {"validate", "ingest", "evaluate", "recommend", "features", "stream", "inspect"}
 
 
 @pytest.mark.parametrize("page", [pytest.param(p, id=i) for i, p in blocks("toml")])
