@@ -4,13 +4,17 @@
     python benchmarks/fusion.py --quick --json    # one fold, few epochs, under 50 s
 
 Last.fm (HetRec 2011): a user is fused from plays, friends (the mean of their plays), the tags of what
-was played, and the tags the user gave; a learned item table scores all artists with two listeners or
-more. The rival is the same network on plays alone, with a grid of the same size, tuned on validation
-users and plays of fold 0; EASE is the reference, its penalty tuned likewise. NDCG@10 over the whole
-catalogue, known plays masked. Every user is warm (four fifths of the plays known) in four folds and
-cold in one, with one to four plays known and nothing of theirs in training: the data set holds only 15
-users with fewer than five plays, so cold users are simulated by leaving few. A warm value is the mean
-over its folds. Removal: the same fused network with one source masked at inference.
+was played, and the tags the user gave, weighed by attention that knows how many plays there are; a
+learned table scores all artists with two listeners or more. The rival is the same network on plays
+alone, with the same grid, tuned for each view by itself on validation users and plays of fold 0; EASE
+is the reference, its penalty tuned likewise. Both networks start from the same spectral item vectors;
+friends' plays are read with the same rows as the user's own.
+
+NDCG@10 over the whole catalogue, known plays masked. `all`: every user with four fifths of the plays
+known, the mean of the four folds in which the user is trained on. `cold`: the same users in the fifth
+fold, with one to four plays known and nothing of theirs in training. The data set holds only 15 users
+with fewer than five plays, so cold users are simulated by leaving few. Each fold has a seed of its own.
+Removal: the same fused network with one source masked at inference, minus the whole.
 
 Gaze: see `fusion_gaze.py`; people are left out in five folds, the prediction is that of one seed.
 
@@ -24,6 +28,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,14 +38,16 @@ import torch
 import common
 import fusion_gaze
 import fusion_lastfm as lastfm
+from muma.candidates.ease import EASE
 from muma.evaluation.intervals import bootstrap_means, paired_difference
 from muma.fusion.encoders.gaze import GazeConfig
 
 HOME = Path(__file__).parents[1]
 DATA = Path(os.environ.get("MUMA_DATA") or HOME.parent / "shared" / "data")
 SEED = 1
-SETS = {"plays": lastfm.PLAYS_ALONE, "fused": lastfm.FUSED}
-L2 = (30.0, 100.0, 300.0)
+VIEWS = ("all", "cold")
+EPISODES = 20
+L2 = (30.0, 100.0, 300.0, 1000.0)
 
 
 def main() -> None:
@@ -66,42 +73,83 @@ def music(*, quick: bool) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         log = lastfm.load(DATA, Path(folder) / "log")
     folds = [lastfm.fold(log, number) for number in range(1 if quick else lastfm.FOLDS)]
-    chosen, l2 = {name: settings[0] for name, settings in SETS.items()}, L2[1]
+    chosen = {view: {name: grid[0] for name, grid in lastfm.SETS.items()} for view in VIEWS}
+    l2 = dict.fromkeys(VIEWS, L2[1])
     if not quick:
-        tuning = lastfm.fold(folds[0].log, 0, within=folds[0].warm_U)
-        for name, grid in SETS.items():
-            score = {s: sum(lastfm.train_and_measure(s, tuning, SEED)) for s in grid}
-            chosen[name] = max(grid, key=lambda s: score[s])
-            result[f"lastfm_{name}_settings_tried"] = len(grid)
-            result[f"lastfm_{name}_settings"] = chosen[name].told()
-        l2 = max(L2, key=lambda value: sum(lastfm.ease_means(tuning, value)))
-    result["lastfm_ease_l2"] = l2
-    warm: dict[str, np.ndarray] = {}
-    cold: dict[str, np.ndarray] = {}
-
-    def keep(name: str, measure, fold: lastfm.Fold, number: int) -> None:
-        for view, users in ((warm, fold.warm_U), (cold, fold.cold_U)):
-            held = view.setdefault(name, np.full((len(folds), log.n_users), np.nan))
-            held[number, users] = measure(users)
-
+        chosen, l2 = tuned(lastfm.fold(folds[0].log, 0, within=folds[0].warm_U))
+    values: dict[str, dict[str, np.ndarray]] = {view: {} for view in VIEWS}
     for number, fold in enumerate(folds):
-        for name, settings in chosen.items():
-            asked = replace(settings, epochs=8, episodes=4) if quick else settings
-            model = lastfm.train(asked, fold, SEED + number)
-            keep(name, lambda users: lastfm.ndcg(model, fold, users), fold, number)  # noqa: B023
+        for view, name, value_U in measured(fold, SEED + number, chosen, l2, quick=quick):
+            empty = np.full((len(folds), log.n_users), np.nan)
+            values[view].setdefault(name, empty)[number] = value_U
+    for view in VIEWS:
+        means = {name: folded(value_FU) for name, value_FU in values[view].items()}
+        result |= told(f"lastfm_{view}", means)
+        result |= {f"lastfm_{view}_{n}_decay": s.decay for n, s in chosen[view].items()}
+        result[f"lastfm_{view}_ease_l2"] = l2[view]
+    return result | {
+        "lastfm_users": log.n_users,
+        "lastfm_items": log.n_items,
+        "lastfm_folds": len(folds),
+        "lastfm_settings_tried": 0 if quick else len(lastfm.DECAYS),
+    }
+
+
+def asked(view: str, fold: lastfm.Fold) -> np.ndarray:
+    """The users of a view."""
+    return fold.warm_U if view == "all" else fold.cold_U
+
+
+def tuned(fold: lastfm.Fold) -> tuple[dict[str, dict[str, lastfm.Settings]], dict[str, float]]:
+    """The settings with the best validation NDCG, for each view by itself."""
+    pool = lastfm.episodes(fold, SEED, EPISODES)
+    chosen: dict[str, dict[str, lastfm.Settings]] = {view: {} for view in VIEWS}
+    for name, grid in lastfm.SETS.items():
+        models = [lastfm.train(settings, fold, SEED, pool) for settings in grid]
+        for view in VIEWS:
+            score = [lastfm.ndcg(model, fold, asked(view, fold)).mean() for model in models]
+            chosen[view][name] = grid[int(np.argmax(score))]
+    linear = [lastfm.ease(fold, value) for value in L2]
+    l2 = {}
+    for view in VIEWS:
+        users = asked(view, fold)
+        score = [lastfm.measured(model.score, fold, users).mean() for model in linear]
+        l2[view] = L2[int(np.argmax(score))]
+    return chosen, l2
+
+
+def measured(
+    fold: lastfm.Fold,
+    seed: int,
+    chosen: dict[str, dict[str, lastfm.Settings]],
+    l2: dict[str, float],
+    *,
+    quick: bool,
+) -> Iterator[tuple[str, str, np.ndarray]]:
+    """View, model and NDCG@10 [U] (NaN for users not asked), for all that is compared."""
+    pool = lastfm.episodes(fold, seed, 6 if quick else EPISODES)
+    trained: dict[lastfm.Settings, lastfm.Recommender] = {}
+    linear: dict[float, EASE] = {}
+    for view in VIEWS:
+        users = asked(view, fold)
+
+        def spread(value_B: np.ndarray, users: np.ndarray = users) -> np.ndarray:
+            value_U = np.full(fold.truth.shape[0], np.nan)
+            value_U[users] = value_B
+            return value_U
+
+        for name, settings in chosen[view].items():
+            if settings not in trained:
+                short = replace(settings, epochs=24) if quick else settings
+                trained[settings] = lastfm.train(short, fold, seed, pool)
+            model = trained[settings]
+            yield view, name, spread(lastfm.ndcg(model, fold, users))
             for source in settings.sources if name == "fused" else ():
-                keep(
-                    f"fused_without_{source}",
-                    lambda users: lastfm.ndcg(model, fold, users, source),  # noqa: B023
-                    fold,
-                    number,
-                )
-        linear = lastfm.ease(fold, l2)
-        keep("ease", lambda users: lastfm.measured(linear.score, fold, users), fold, number)  # noqa: B023
-    for view, values in (("all", warm), ("cold", cold)):
-        result |= told(f"lastfm_{view}", {name: folded(held) for name, held in values.items()})
-    return result | {"lastfm_users": log.n_users, "lastfm_items": log.n_items,
-                     "lastfm_folds": len(folds)}  # fmt: skip
+                value_B = lastfm.ndcg(model, fold, users, source)
+                yield view, f"fused_without_{source}", spread(value_B)
+        if l2[view] not in linear:
+            linear[l2[view]] = lastfm.ease(fold, l2[view])
+        yield view, "ease", spread(lastfm.measured(linear[l2[view]].score, fold, users))
 
 
 def folded(value_FU: np.ndarray) -> np.ndarray:
@@ -140,7 +188,7 @@ def gaze(*, quick: bool) -> dict[str, object]:
     """The chosen item from fixations, and the pages of FiWI."""
     found = fusion_gaze.trials(DATA)
     guess_T = fusion_gaze.predicted(
-        found, epochs=3 if quick else 10, seed=SEED, config=GazeConfig(width=16)
+        found, epochs=2 if quick else 10, seed=SEED, config=GazeConfig(width=16)
     )
     right = {
         "encoder": (guess_T == found.chosen_T).astype(float),

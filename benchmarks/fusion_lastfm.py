@@ -54,30 +54,26 @@ SOURCES = {
     "tags": ARTIST_TAGS,
     "own_tags": {"use": f"{ENCODERS}.text.TextEncoder", "columns": ["tags"], "entity": "user"},
 }
-FUSERS = "muma.fusion.fusers"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is tuned, alike for every set of sources."""
+    """One way to train; the same ways are tried with every set of sources."""
 
     sources: tuple[str, ...]
-    width: int = 64
-    fuser: str = "concat.ConcatFuser"
+    decay: float
+    epochs: int = 60
     learning_rate: float = 5e-3
-    epochs: int = 40
-    decay: float = 0.0
-    source_dropout: float = 0.1
-    norm: str = "mean"
-    layers: int = 1
+    width: int = 128
     dropout: float = 0.5
-    cold_share: float = 0.5
-    least: float = 0.2
-    episodes: int = 10
-    spectral: bool = False
-    gain: float = 2.0
-    alone: int = 0
-    alone_rate: float = 1e-2
+    source_dropout: float = 0.1
+
+
+DECAYS = (0.1, 0.3, 1.0)
+SETS = {
+    "plays": [Settings(("plays",), decay) for decay in DECAYS],
+    "fused": [Settings(tuple(SOURCES), decay) for decay in DECAYS],
+}
 
 
 @dataclass(frozen=True)
@@ -177,39 +173,31 @@ class Recommender(nn.Module):
 
     def __init__(self, settings: Settings, fold: Fold, seed: int) -> None:
         super().__init__()
-        sources = {name: dict(SOURCES[name]) for name in settings.sources}
-        if "friends" in sources:
-            sources["friends"] |= {"norm": settings.norm, "layers": settings.layers}
-        several = len(sources) > 1
+        width, several = settings.width, len(settings.sources) > 1
         self.settings = settings
-        self.fusion = Fusion(
-            FusionConfig.model_validate(
-                {
-                    "encoders": sources,
-                    "width": settings.width,
-                    "context": 1,
-                    "seed": seed,
-                    "fuser": {
-                        "use": f"{FUSERS}.{settings.fuser}",
-                        "source_dropout": settings.source_dropout if several else 0.0,
-                    },
-                }
-            )
-        ).fit(fold.log)
-        if "friends" in sources:  # friends' plays are read as the user's own are
-            heard, own = self.fusion.encoder("friends").base, self.fusion.encoder("plays")
-            heard.item_ID, heard.out = own.item_ID, own.out
-        self.head = linear(settings.width, fold.truth.shape[1], generator(seed, "items"))
+        given = {
+            "encoders": {name: SOURCES[name] for name in settings.sources},
+            "width": width,
+            "context": 1,
+            "seed": seed,
+            "fuser": {
+                "use": "muma.fusion.fusers.attention.AttentionFuser",
+                "source_dropout": settings.source_dropout if several else 0.0,
+            },
+        }
+        self.fusion = Fusion(FusionConfig.model_validate(given)).fit(fold.log)
+        self.head = linear(width, fold.truth.shape[1], generator(seed, "items"))
         self.drop = nn.Dropout(settings.dropout)
-        if settings.spectral:
-            vector_ID = torch.from_numpy(spectral(fold.known, settings.width, seed))
-            with torch.no_grad():
-                own = self.fusion.encoder("plays")
-                own.item_ID[: len(vector_ID)] = vector_ID
-                own.out.weight.copy_(settings.gain * torch.eye(settings.width))
-                self.head.weight.copy_(vector_ID)
+        own = self.fusion.encoder("plays")
+        if "friends" in settings.sources:  # friends' plays are read as the user's own are
+            heard = self.fusion.encoder("friends").base
+            heard.item_ID, heard.out = own.item_ID, own.out
         count_I = np.asarray(fold.known.sum(axis=0))
+        vector_ID = torch.from_numpy(spectral(fold.known, width, seed))
         with torch.no_grad():
+            own.item_ID[: len(vector_ID)] = vector_ID
+            own.out.weight.copy_(2 * torch.eye(width))
+            self.head.weight.copy_(vector_ID)
             self.head.bias.copy_(torch.from_numpy(np.log(count_I + 0.1)))
 
     def forward(self, user_B: Tensor, known_B: Tensor, fusion: Fusion | None = None) -> Tensor:
@@ -245,74 +233,71 @@ class Episode:
     target: csr_array
 
 
-def episode(model: Recommender, fold: Fold, rng: np.random.Generator) -> Episode:
-    """Draw one; friends keep all they are known to have played, a user's own part never enters."""
-    settings, whole = model.settings, fold.known.tocoo()
-    count_U = np.diff(fold.known.indptr)
-    few_U = rng.random(len(count_U)) < settings.cold_share
-    many_U = np.ceil(count_U * rng.uniform(settings.least, 1, len(count_U)) * 0.9).astype(int)
+def episodes(fold: Fold, seed: int, count: int) -> list[Episode]:
+    """Draw some; half of the users of each show as few plays as cold ones do.
+
+    Friends keep all they are known to have played: a user's own plays never enter through them.
+    """
+    fusion = Recommender(SETS["fused"][0], fold, seed).fusion
+    rng = derive(seed, "episodes")
+    return [_episode(fusion, fold, rng) for _ in range(count)]
+
+
+def _episode(fusion: Fusion, fold: Fold, rng: np.random.Generator) -> Episode:
+    whole, count_U = fold.known.tocoo(), np.diff(fold.known.indptr)
+    few_U = rng.random(len(count_U)) < 0.5
+    many_U = np.ceil(0.9 * count_U * rng.random(len(count_U))).astype(int)
     kept_U = np.where(few_U, rng.integers(1, MOST_KNOWN + 1, len(count_U)), many_U)
     rank = rng.random(whole.nnz)
     by = np.lexsort((rank, whole.row))
     rank[by] = np.arange(whole.nnz) - np.searchsorted(whole.row[by], whole.row[by])
     shown = rank < kept_U[whole.row]
     part = reduced(fold.log, whole.row, whole.col, shown)
-    for name in settings.sources:
+    for name in SOURCES:
         if name != "friends":
-            model.fusion.encoder(name).update(part, keep=False)
-    rows = {name: held for name, held in model.fusion.named_buffers() if "friends" not in name}
+            fusion.encoder(name).update(part, keep=False)
+    rows = {name: held for name, held in fusion.named_buffers() if "friends" not in name}
     cells = (np.ones((~shown).sum(), np.float32), (whole.row[~shown], whole.col[~shown]))
-    target = csr_array(cells, shape=fold.known.shape)
-    return Episode(rows, np.minimum(kept_U, count_U), target)
+    return Episode(rows, np.minimum(kept_U, count_U), csr_array(cells, shape=fold.known.shape))
 
 
 def install(model: Recommender, rows: dict[str, Tensor]) -> None:
     """Let the encoders hold these rows."""
     for path, held in rows.items():
         parent, _, name = path.rpartition(".")
-        model.fusion.get_submodule(parent).register_buffer(name, held)
+        if path.split(".")[1] in model.settings.sources:
+            model.fusion.get_submodule(parent).register_buffer(name, held)
 
 
-def train(settings: Settings, fold: Fold, seed: int, check=None) -> Recommender:
+def train(settings: Settings, fold: Fold, seed: int, pool: list[Episode]) -> Recommender:
     """Multinomial cross-entropy on the plays that an episode hides from its inputs."""
     torch.manual_seed(int(derive(seed, "fusion benchmark").integers(2**62)))
-    rng = derive(seed, "episodes")
+    rng = derive(seed, "batches")
     model = Recommender(settings, fold, seed)
     whole = dict(model.fusion.named_buffers())
-    pool = [episode(model, fold, rng) for _ in range(settings.episodes)]
     users = fold.warm_U[np.diff(fold.known.indptr)[fold.warm_U] > MOST_KNOWN]
-    others = [name for name in settings.sources if name != "plays"]
-    if settings.alone:
-        only = model.fusion.without(*others)
-        descend(model, only, pool, users, rng, settings.alone, settings.alone_rate, check, whole)
-    descend(
-        model, model.fusion, pool, users, rng, settings.epochs, settings.learning_rate, check, whole
-    )
-    install(model, whole)
-    return model.eval()
-
-
-def descend(model, fusion, pool, users, rng, epochs, rate, check, whole) -> None:
-    """Some epochs of AdamW with a one-cycle rate, an episode an epoch."""
-    adam = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=model.settings.decay)
     parts = -(-len(users) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(adam, rate, total_steps=epochs * parts)
-    for epoch in range(epochs):
+    adam = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=settings.decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        adam, settings.learning_rate, total_steps=settings.epochs * parts
+    )
+    model.train()
+    for epoch in range(settings.epochs):
         shown = pool[epoch % len(pool)]
-        install(model.train(), shown.rows)
+        install(model, shown.rows)
         for batch in np.array_split(rng.permutation(users), parts):
             target = torch.from_numpy(shown.target[batch].toarray())
             target = target / target.sum(dim=1, keepdim=True).clamp(min=1)
-            known = torch.from_numpy(shown.known_U[batch])
-            logits = model(torch.from_numpy(batch), known, fusion)
+            logits = model(torch.from_numpy(batch), torch.from_numpy(shown.known_U[batch]))
             loss = -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
             adam.zero_grad()
             loss.backward()
             adam.step()
             schedule.step()
-        if check and epoch % 10 == 9:
-            install(model.eval(), whole)
-            check(epoch, model)
+    install(model, whole)
+    return model.eval()
 
 
 def ndcg(

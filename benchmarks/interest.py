@@ -49,7 +49,11 @@ SEED = 1
 PRIMARY = "ndcg@10 last200"
 K = 10
 TUNING_USERS = 800
-GRID = {"network": [0.3, 0.5, 0.8], "markov": [0.0, 0.1, 0.2, 0.4], "ease": [0.0, 0.1, 0.2, 0.4]}
+SHARES = [0.0, 0.05, 0.1, 0.2, 0.3, 0.5]
+GRIDS = {
+    "blend": {"network": [1.0], "markov": SHARES, "ease": SHARES},
+    "markov_ease": {"network": [0.0], "markov": [0.3, 0.5, 0.7], "ease": [0.3, 0.5, 0.7]},
+}
 CLASSIC = {
     "markov": {"use": "muma.candidates.markov.Markov", "window": 10, "alpha": 20.0},
     "ease": {"use": "muma.candidates.ease.EASE", "l2": 200.0, "history_half_life": 10.0},
@@ -93,8 +97,7 @@ def _weights(blend: Blend, fold: Fold) -> dict[str, Mapping[str, float]]:
         done = evaluate_lists(found.item_BN, truth, metrics=[NDCG()])
         return float(done.per_user["ndcg@10"].mean())
 
-    grids = {"blend": GRID, "markov_ease": {**GRID, "network": [0.0]}}
-    return {name: tune(grid, ndcg).weights for name, grid in grids.items()}
+    return {name: tune(grid, ndcg).weights for name, grid in GRIDS.items()}
 
 
 def _blend(source, classic, fold: Fold) -> Blend:

@@ -9,7 +9,6 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,8 +194,3 @@ def measure(scores: Scores, fold: Fold) -> dict[str, np.ndarray]:
         done = evaluate(scores, users, fold.truth, metrics=metrics, exclude=exclude, block=512)
         found |= {f"{metric} {name}": values for metric, values in done.per_user.items()}
     return found
-
-
-def curve_of(run: Run) -> Path:
-    """Where the learning curve of a run lies."""
-    return RUNS / run.key / "curve.jsonl"

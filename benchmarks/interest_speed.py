@@ -91,7 +91,7 @@ class EpochClock:
         self.seconds: list[float] = []
         self._began: dict[int, float] = {}
 
-    def start(self, label: str, total: float | None) -> int:
+    def start(self, label: str, total: float | None) -> int:  # noqa: ARG002
         handle = len(self._began) + 1
         self._began[handle] = time.process_time() if label.startswith("epoch") else float("nan")
         return handle
@@ -212,7 +212,7 @@ def memory(items: int, length: int) -> dict[str, float]:
 
     Every item occurs somewhere in their histories, so that each has a row.
     """
-    users = 128
+    before, users = common.peak_mib(), 128
     events = max(length + 1, -(-items // users))
     log = log_of(
         {
@@ -221,7 +221,6 @@ def memory(items: int, length: int) -> dict[str, float]:
             "timestamp": np.tile(np.arange(events), users) * SECOND,
         }
     )
-    before = common.peak_mib()
     settings = config(LSTM, length=length, epochs=1, size=64, windows="newest")
     model = InterestModel(settings).fit(log)
     return {"mib": common.peak_mib() - before, "rows": float(len(model.items().item_N))}
@@ -257,8 +256,8 @@ def main() -> None:
     for name in PEERS:
         ours, theirs = (result[f"training_{who}{name}_targets_per_s"] for who in ("", "recbole_"))
         result[f"training_ratio_recbole_{name}"] = ours / theirs
-    for width in (64, 128):
-        result |= decayed_lstm(width, repeats=2 if quick else 15)
+    for width in (64,) if quick else (64, 128):
+        result |= decayed_lstm(width, repeats=3 if quick else 15)
     ratios = [value for key, value in result.items() if key.startswith("decayed_lstm_ratio_")]
     result["decayed_lstm_ratio"] = max(ratios)
     result |= serving(repeats=100 if quick else 1000) | growth(quick=quick)

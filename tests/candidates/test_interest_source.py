@@ -81,17 +81,16 @@ def test_keys_at_the_top_win_and_wrong_ones_are_named():
 def test_a_later_log_gives_later_wishes():
     model = source(epochs=3).fit(tiny_log({0: [0, 1], 1: [1, 2], 2: [2, 0]}))
     before = model.score(np.array([0]))
-    model._install(model._item_F, tiny_log({0: [0, 1, 2], 1: [1, 2], 2: [2, 0]}))
+    model.adopt(model._model, tiny_log({0: [0, 1, 2], 1: [1, 2], 2: [2, 0]}))
     assert (model.score(np.array([0])) != before).any()
 
 
 def test_new_items_are_proposed_after_fit_more():
     old = tiny_log({user: [0, 1, 2, 3] for user in range(20)}, n_items=5)
     later = tiny_log({user: [4] for user in range(20)}, n_items=5)
-    both = tiny_log({user: [0, 1, 2, 3, 4] for user in range(20)}, n_items=5)
     model = source(epochs=5).fit(old)
     assert np.isneginf(model.score(np.arange(20))[:, 4]).all()
-    model.fit_more(later, both)
+    model.fit_more(later)
     assert np.isfinite(model.score(np.arange(20))).all()
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -250,3 +251,29 @@ def test_sentences_need_their_extra_only_to_fit(monkeypatch):
     encoder = SentenceEncoder(SentenceConfig(inputs=3))
     with pytest.raises(MissingExtraError, match=r"muma\[sentences\]"):
         encoder.fit(media_log())
+
+
+def test_sentences_of_the_stated_width_are_kept_frozen(monkeypatch):
+    class SentenceTransformer:
+        def __init__(self, name):
+            assert name == "some/model"
+
+        def encode(self, texts, **_):
+            return np.array([[len(text), text.count(","), 1.0] for text in texts])
+
+    library = SimpleNamespace(SentenceTransformer=SentenceTransformer)
+    monkeypatch.setitem(sys.modules, "sentence_transformers", library)
+    log = with_items(tiny_log({0: [0]}, n_items=3), title=["ab", None, None],
+                     tags=[["x", "y"], ["z"], None])  # fmt: skip
+    config = SentenceConfig(model="some/model", inputs=3, width=4)
+    encoder = SentenceEncoder(config).fit(log)
+    assert encoder.present(torch.arange(3)).tolist() == [True, True, False]
+    expected = encoder.out(torch.tensor([[8.0, 1.0, 1.0], [1.0, 0.0, 1.0]]))  # "ab. x, y" and "z"
+    torch.testing.assert_close(encoder(torch.arange(2)), expected)
+    assert {name for name, _ in encoder.named_parameters()} == {"out.weight", "out.bias"}
+    with pytest.raises(DataError, match="gives vectors of 3, the config says inputs = 5"):
+        SentenceEncoder(SentenceConfig(model="some/model", inputs=5)).fit(log)
+    with pytest.raises(DataError, match="none of the columns title"):
+        SentenceEncoder(SentenceConfig(columns=("title",))).fit(
+            replace(log, items=log.items.select("item_id"))
+        )

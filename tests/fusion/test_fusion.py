@@ -59,7 +59,9 @@ def test_sources_stand_in_the_order_of_the_config(log, pairs, fuser):
         assert torch.equal(fused.present_NS[:, place], encoder.present(index_N))
     z_NSD = torch.stack([fusion.encoder(n)(item_N) for n in fusion.names], dim=1)
     again = fusion.fuser(z_NSD, fused.present_NS)
-    assert torch.equal(again.vector_ND, fused.vector_ND)
+    torch.testing.assert_close(again.vector_ND, fused.vector_ND)
+    repeated = fusion(item_N.repeat(3), user_N.repeat(3))
+    torch.testing.assert_close(repeated.vector_ND, fused.vector_ND.repeat(3, 1))
 
 
 @pytest.mark.parametrize("fuser", FUSERS)

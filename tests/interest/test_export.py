@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from interest_network import FORMS, network
 from muma.artifact import read, write
 from muma.errors import ArtifactError, DataError
 from muma.features.feature import Sequences
@@ -19,6 +18,7 @@ from muma.interest.export import export, fingerprint
 from muma.interest.onnx_model import OnnxModel
 from muma.interest.state import NO_TIME, States, pack, unpack
 from muma.testing.encoder_suite import ITEMS, LENGTH, random_events
+from network_support import FORMS, network
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 YEARS = 10 * 365 * 86_400 * 1_000_000
@@ -101,6 +101,18 @@ def event(sequences, place, source_BLD=None):
         for name in ("item", "kind", "dwell", "time")
     }
     return one | {"source_BD": None if source_BLD is None else source_BLD[:, place]}
+
+
+@pytest.mark.parametrize("form", ["sources", "lstm-t_lstm", "interests-parallel", "sasrec"])
+def test_a_lost_state_is_rebuilt_from_the_history(form, tmp_path):
+    model = exported(network(form).eval(), tmp_path / "m")
+    sequences = histories([LENGTH, 0, 4, 1])
+    source_BLD = sources(network(form), sequences)
+    at_B = sequences.time_BL.max(1) + 10**9
+    states = model.rebuild(sequences, source_BLD=source_BLD)
+    expected = model.interests(sequences, at_B=at_B, source_BLD=source_BLD)
+    np.testing.assert_allclose(model.user_of(states, at_B=at_B), expected.user_BD, **CLOSE)
+    assert states.time_B.tolist() == expected.as_of_B.tolist()
 
 
 def test_torch_is_not_imported(tmp_path):

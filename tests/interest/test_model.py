@@ -77,6 +77,13 @@ def test_every_objective_learns_it(objective):
     assert accuracy(model(training=STRONG, objective=objective).fit(cycle_log(USERS)), USERS) > 0.9
 
 
+def test_windows_are_no_longer_than_what_the_network_reads():
+    """Older positions would train on vectors of zeros."""
+    long = {**TRAINING, "batching": {"length": 200, "size": 16}}
+    one, two = model(training=long).fit(random_log(3)), model(training=TRAINING).fit(random_log(3))
+    np.testing.assert_array_equal(one.items().vector_ND, two.items().vector_ND)
+
+
 def test_interests_come_as_arrays():
     log = random_log(2)
     fitted = model().fit(log)

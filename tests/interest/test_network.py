@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from interest_network import FORMS, network
 from muma.config import parse
 from muma.errors import ConfigError, DataError
 from muma.interest.network import InterestNetwork, NetworkConfig
 from muma.interest.network_state import State
 from muma.interest.table import ItemTable
 from muma.testing.encoder_suite import LENGTH, SequenceEncoderSuite, assert_close, random_events
+from network_support import FORMS, network
 
 
 class TestForms(SequenceEncoderSuite):
@@ -62,6 +62,15 @@ def test_config_refuses_what_cannot_be():
         parse(NetworkConfig, {"max_lenght": 3})
 
 
+def test_a_recipe_leaves_a_part_out():
+    found = parse(NetworkConfig, {"attention": False, "interests": False})
+    assert found.attention is None
+    assert found.interests is None
+    assert found.recurrent is not None
+    with pytest.raises(ConfigError, match="recurrent"):
+        parse(NetworkConfig, {"recurrent": True})
+
+
 def test_sources_must_be_given():
     events = random_events(1, [3])
     with pytest.raises(DataError, match="sources of width 3; got None"):
@@ -94,6 +103,14 @@ def test_each_input_is_read_when_asked_for():
         assert not torch.equal(network().eval()(changed), network().eval()(events))
         without = network(**{option: False}).eval()
         assert torch.equal(without(changed), without(events))
+
+
+def test_how_long_is_read_not_only_whether_it_is_known():
+    events = random_events(3, [LENGTH])
+    longer = replace(events, dwell_BL=torch.where(events.dwell_BL >= 0, events.dwell_BL + 1, -1.0))
+    assert not torch.equal(network().eval()(longer), network().eval()(events))
+    less = replace(events, dwell_BL=torch.where(events.dwell_BL >= 0, events.dwell_BL, -7.0))
+    assert torch.equal(network().eval()(less), network().eval()(events))
 
 
 def test_scores_are_products_with_every_row():

@@ -81,6 +81,15 @@ def test_another_format_is_absent():
     assert not unpack([record], "v1", SHAPE)[1].any()
 
 
+def test_more_events_than_the_memory_holds_is_absent():
+    larger = replace(SHAPE, memory=SHAPE.memory + 2)
+    before = replace(states(1, larger), count_B=np.array([SHAPE.memory + 1]))
+    body = bytearray(pack(before, "v1")[0][:-4])
+    struct.pack_into("<H", body, 16, SHAPE.memory)
+    record = bytes(body) + struct.pack("<I", zlib.crc32(body))
+    assert not unpack([record], "v1", SHAPE)[1].any()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_damage_is_absent(data):

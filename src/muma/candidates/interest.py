@@ -24,8 +24,8 @@ from muma.candidates.storage import artifact_within, load_config, save_config, w
 from muma.config import Spec, parse
 from muma.errors import DataError, NotFittedError
 from muma.events.event import EventLog
-from muma.events.interactions import interactions, known_users
-from muma.interest.histories import histories
+from muma.events.interactions import known_users
+from muma.interest.histories import Histories, histories
 from muma.interest.loading import neural
 
 if TYPE_CHECKING:
@@ -113,30 +113,23 @@ class InterestSource:
             DataError: the log holds no positive interaction.
             TrainingError: the training diverges.
         """
-        count_I = interactions(log, self.config.signal).counts
-        if not count_I.any():
-            raise DataError(
-                f"{self.name}: the log holds no positive interaction; positive kinds are "
-                f"{', '.join(self.config.signal.kinds)}"
-            )
-        return self.adopt(self._model.fit(log), log)
+        self._model.fit(log)
+        return self._install(self._model.histories)
 
-    def fit_more(self, log_since: EventLog, log: EventLog) -> Self:
+    def fit_more(self, log_since: EventLog) -> Self:
         """Go on with later events, without a retrain; see `InterestModel.fit_more`.
 
         Args:
-            log_since: the events that came after those of the fit log.
-            log: all events: histories to score from, and counts for ties.
+            log_since: the events that came after those of the fit log; its vocabularies extend it.
         """
         self._fitted()
         self._model.fit_more(log_since)
-        return self.adopt(self._model, log)
+        return self._install(self._model.histories)
 
     def adopt(self, model: InterestModel, log: EventLog) -> Self:
         """Take a network that was trained on `log` elsewhere, with checkpoints say, and return self."""
         self._model = model
-        order_I = by_popularity(interactions(log, self.config.signal).counts)
-        return self._install(order_I[np.isin(order_I, model.items().item_N)], log)
+        return self._install(histories(log, self.config.signal))
 
     def score(self, user_B: np.ndarray) -> np.ndarray:
         """Score the whole catalogue; see `CandidateModel.score`."""
@@ -183,17 +176,20 @@ class InterestSource:
                 f"{log.n_items}; load it with the log it was fitted on or a later one"
             )
         source._model = type(source._model).load(artifact_within(artifact, FOLDER), log)
-        return source._install(item_F, log)
+        return source._install(histories(log, source.config.signal), item_F)
 
-    def _install(self, item_F: np.ndarray, log: EventLog) -> Self:
+    def _install(self, events: Histories, item_F: np.ndarray | None = None) -> Self:
         items = self._model.items()
-        place_I = np.zeros(log.n_items, dtype=np.int64)
+        if item_F is None:
+            order_I = by_popularity(events.counts)
+            item_F = order_I[np.isin(order_I, items.item_N)]
+        place_I = np.zeros(events.n_items, dtype=np.int64)
         place_I[items.item_N] = np.arange(len(items.item_N))
         self._item_FD = items.vector_ND[place_I[item_F]].astype(np.float64)
-        self._events = histories(log, self.config.signal)
+        self._events = events
         self._known: dict[int, np.ndarray] = {}
         self._item_F = item_F
-        self._n_users, self._n_items = log.n_users, log.n_items
+        self._n_users, self._n_items = events.n_users, events.n_items
         return self
 
     def _score(self, user_B: np.ndarray) -> np.ndarray:

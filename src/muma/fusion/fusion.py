@@ -153,7 +153,9 @@ class Fusion(nn.Module):
             index_N = asked[encoder.entity]
             if index_N is None or name in self._removed:
                 index_N = nothing_N
-            vectors.append(encoder(index_N))
+            # a user's rows repeat over the items of a batch: encode each once
+            distinct_n, at_N = torch.unique(index_N, return_inverse=True)
+            vectors.append(encoder(distinct_n)[at_N])
             masks.append(encoder.present(index_N))
         z_NSD, present_NS = torch.stack(vectors, dim=1), torch.stack(masks, dim=1)
         return self.fuser(z_NSD, present_NS, context_NC, rng=rng)

@@ -27,7 +27,8 @@ class BatchingConfig(Config):
     """How windows are cut and gathered.
 
     Attributes:
-        length: L, the most events that the network reads.
+        length: L, the most events that the network reads in training; a model takes no more than its
+            network's `max_length`.
         size: windows of a batch.
         windows: `newest` trains on the newest L targets of each user; `all` cuts older events into
             further windows, so that every event but a user's first is a target once an epoch;

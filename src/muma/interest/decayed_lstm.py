@@ -43,8 +43,8 @@ class DecayedLSTM(nn.Module):
         >>> fading = {"use": "muma.interest.decays.exponential.Exponential", "rate": 1.0, "unit": 1.0}
         >>> lstm = DecayedLSTM(DecayedLSTMConfig(width=4, decay=fading))
         >>> after_a_year = lstm(torch.ones(1, 1, 4), torch.full((1, 1), 3e7))
-        >>> after_a_year.flatten().tolist()
-        [0.0, 0.0, 0.0, 0.0]
+        >>> after_a_year.abs().max().item()
+        0.0
     """
 
     states = 2

@@ -20,9 +20,8 @@ import numpy as np
 import polars as pl
 
 from muma.errors import DataError
-from muma.events.event import EventLog
+from muma.events.event import KINDS, EventLog
 from muma.events.interactions import Interactions, Signal, interactions
-from muma.events.stream import ACTIONS, DOMAINS
 from muma.features.feature import Sequences
 
 BUCKETS = 24  # of log2(seconds): a second to half a year
@@ -210,39 +209,40 @@ def empty_sequences(mask_BL: np.ndarray) -> Sequences:
 
 def _details(log: EventLog, signal: Signal, events: Interactions) -> Mapping[str, np.ndarray]:
     """Kind, domain, dwell and duration of each interaction, from the events that make it up."""
-    positive = log.events.filter(pl.col("kind").cast(pl.String).is_in(list(signal.kinds)))
-    act = pl.coalesce("request_id", pl.col("timestamp").cast(pl.String)).alias("act")
-    kind = pl.col("kind").cast(pl.String).replace_strict(_codes(ACTIONS), return_dtype=pl.Int64)
-    domain = pl.col("domain").cast(pl.String).replace_strict(_codes(DOMAINS), return_dtype=pl.Int64)
-    most = [pl.col(name).max() for name in ("dwell_ms", "item_duration_ms")]
-    ids = ["user_id", "item_id"]
+    ids, most = ["user_id", "item_id"], pl.col("dwell_ms", "item_duration_ms").max()
+    first = pl.col("kind", "domain").first()
+    kinds = [kind for kind in KINDS if kind in signal.kinds]
     frame = (
-        positive.select(
-            *ids, "timestamp", "dwell_ms", "item_duration_ms", kind=kind, domain=domain, act=act
+        log.events.filter(pl.col("kind").is_in(kinds))
+        .select(
+            pl.col(*ids).cast(pl.Int64),
+            "timestamp",
+            "request_id",
+            pl.col("kind", "domain").to_physical().cast(pl.Int64),
+            "dwell_ms",
+            "item_duration_ms",
         )
-        .group_by(*ids, "act", maintain_order=True)
-        .agg(pl.col("timestamp").first(), pl.col("kind", "domain").first(), *most)
-        .group_by(*ids, "timestamp", maintain_order=True)
-        .agg(pl.col("kind", "domain").first(), *most)
-        .with_columns(pl.col("user_id", "item_id").cast(pl.Int64))
+        .collect()
     )
-    keys = pl.LazyFrame(
+    if frame["request_id"].null_count() < frame.height:
+        alone = pl.when(pl.col("request_id").is_null()).then("timestamp").alias("alone")
+        frame = frame.group_by(*ids, "request_id", alone, maintain_order=True).agg(
+            pl.col("timestamp").first(), first, most
+        )
+    frame = frame.group_by(*ids, "timestamp", maintain_order=True).agg(first, most)
+    keys = pl.DataFrame(
         {"user_id": events.user_E, "item_id": events.item_E, "timestamp": events.timestamp_E}
     )
-    joined = keys.join(frame, on=[*ids, "timestamp"], how="left", maintain_order="left").collect()
+    joined = keys.join(frame, on=[*ids, "timestamp"], how="left", maintain_order="left")
     names = ("kind", "domain", "dwell_ms", "item_duration_ms")
     return {name: joined[name].cast(pl.Int64).fill_null(-1).to_numpy() for name in names}
-
-
-def _codes(names: tuple[str, ...]) -> dict[str, int]:
-    return {name: code for code, name in enumerate(names)}
 
 
 def _skipped(log: EventLog, events: Interactions) -> np.ndarray:
     """The newest item shown since the user's previous event that is not the one taken."""
     skipped_E = np.full(len(events), -1, dtype=np.int64)
     shown = (
-        log.events.filter(pl.col("kind").cast(pl.String) == "impression")
+        log.events.filter(pl.col("kind") == "impression")
         .select(pl.col("user_id", "item_id").cast(pl.Int64), "timestamp")
         .collect()
         .sort("user_id", "timestamp", maintain_order=True)

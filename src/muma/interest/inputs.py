@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from muma.errors import DataError
 from muma.interest.batch import KINDS, Events
+from muma.interest.dropout import Dropout
 
 
 class Inputs(nn.Module):
@@ -32,7 +33,7 @@ class Inputs(nn.Module):
         self.kind = nn.Embedding(KINDS, width) if kinds else None
         self.dwell = nn.Linear(2, width, bias=False) if dwell else None
         self.source = nn.Linear(source_width, width, bias=False) if source_width else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, item_BTD: Tensor, events: Events) -> Tensor:
         """Vectors of the events, [B, T, D].

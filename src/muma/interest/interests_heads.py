@@ -34,6 +34,7 @@ class InterestHeads(nn.Module):
     """K vectors a position from one.
 
     Example:
+        >>> import torch
         >>> heads = InterestHeads(InterestHeadsConfig(width=8, interests=3))
         >>> heads(torch.zeros(2, 5, 8)).shape
         torch.Size([2, 5, 3, 8])

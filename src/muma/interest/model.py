@@ -30,7 +30,7 @@ from muma.events.interactions import Signal
 from muma.features.feature import Sequences
 from muma.fusion.fusion import Fusion, FusionConfig
 from muma.interest.batch import FIRST_ROW, UNKNOWN_ROW, Events, events_of
-from muma.interest.batching import Batches
+from muma.interest.batching import Batches, BatchingConfig
 from muma.interest.growth import first_vectors
 from muma.interest.histories import Histories, histories
 from muma.interest.interest import Interests
@@ -112,7 +112,10 @@ class InterestModel:
         """
         events = histories(log, self.config.signal)
         if not len(events):
-            raise DataError("the interest model needs a log with at least one positive interaction")
+            raise DataError(
+                "the log holds no positive interaction to learn from; positive kinds are "
+                f"{', '.join(self.config.signal.kinds)}"
+            )
         order_I = np.argsort(-events.counts, kind="stable")
         item_F = order_I[: np.count_nonzero(events.counts)]
         table = ItemTable(self.config.network.width, items=len(item_F), seed=self.config.seed)
@@ -125,9 +128,7 @@ class InterestModel:
         held_V = validation_events(events, self.config.validation_users, self.config.seed)
         target_E = np.ones(len(events), dtype=bool)
         target_E[held_V] = False
-        batches = Batches(
-            self.config.training.batching, events, seed=self.config.seed, target_E=target_E
-        )
+        batches = Batches(self._batching(), events, seed=self.config.seed, target_E=target_E)
         self._keep(
             train(
                 self._task,
@@ -171,7 +172,7 @@ class InterestModel:
         task.count_S = torch.from_numpy(_row_counts(events, task.row_I, task.network.table.size))
         self._histories = events
         config = self.config.training
-        batching = config.batching.model_copy(update={"windows": "all"})
+        batching = self._batching().model_copy(update={"windows": "all"})
         changes = {"epochs": self.config.more_passes, "learning_rate": self.config.more_rate}
         changes |= {"batching": batching, "patience": 0}
         self._keep(
@@ -324,6 +325,12 @@ class InterestModel:
                 row_I=row_I,
                 count_S=count_S,
             )
+
+    def _batching(self) -> BatchingConfig:
+        """The training's batches; no window is longer than what the network reads."""
+        batching = self.config.training.batching
+        length = min(batching.length, self.config.network.max_length)
+        return batching.model_copy(update={"length": length})
 
     def _enter(self, item_N: np.ndarray, n_items: int) -> None:
         """Give rows to the items of `item_N` that have none."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from muma.config import Config, Spec, build
@@ -33,6 +33,8 @@ ROOM = "muma.interest"
 
 class NetworkConfig(Config):
     """Parameters of `InterestNetwork`. `width` and `max_length` are handed to every part.
+
+    A recipe leaves a part out by `attention = false`, since TOML has no null.
 
     Attributes:
         width: D, the width of item and user vectors.
@@ -62,6 +64,11 @@ class NetworkConfig(Config):
     dropout: float = Field(default=0.2, ge=0, lt=1)
     memory: int = Field(default=50, ge=1)
     seed: int = 1
+
+    @field_validator("recurrent", "attention", "interests", mode="before")
+    @classmethod
+    def _left_out(cls, given: object) -> object:
+        return None if given is False else given
 
 
 class InterestNetwork(nn.Module):

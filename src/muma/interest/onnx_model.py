@@ -144,6 +144,30 @@ class OnnxModel:
         count_B = np.minimum(states.count_B + 1, self.state_shape.memory)
         return States(carry_BSD, memory_BMW, gap_BM, count_B, time_B)
 
+    def rebuild(self, sequences: Sequences, *, source_BLD: np.ndarray | None = None) -> States:
+        """States from histories, for users whose record is absent or another model's.
+
+        Args:
+            sequences: oldest event first, padded on the left.
+            source_BLD: fused source vectors of the events, if the network reads them.
+        """
+        states = States.empty(len(sequences.mask_BL), self.state_shape)
+        for place in range(sequences.mask_BL.shape[1]):
+            user_N = np.flatnonzero(sequences.mask_BL[:, place])
+            if not len(user_N):
+                continue
+            after = self.step(
+                States(**{name: value[user_N] for name, value in vars(states).items()}),
+                item_B=sequences.item_BL[user_N, place],
+                kind_B=sequences.kind_BL[user_N, place],
+                dwell_B=sequences.dwell_BL[user_N, place],
+                time_B=sequences.time_BL[user_N, place],
+                source_BD=None if source_BLD is None else source_BLD[user_N, place],
+            )
+            for name, value in vars(states).items():
+                value[user_N] = getattr(after, name)
+        return states
+
     def user_of(self, states: States, *, at_B: np.ndarray | None = None) -> np.ndarray:
         """As `InterestNetwork.user_of`: float32 [B, D] or [B, K, D]; zeros without an event.
 

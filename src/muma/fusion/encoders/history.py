@@ -6,6 +6,9 @@ v_i is a learned row for each item, or with `items` another encoder's vector of 
 texts of what a user played, say. A new item takes one of the reserved rows; when these are full, new
 items share them by their index.
 
+A history holds all that its log holds. A network trained to foretell an event must not read it here:
+`update` it with what came before, and let a part of that be the target.
+
 Shape: R users with events, E (user, item) pairs, D width.
 """
 

@@ -70,6 +70,9 @@ class TextEncoder(Encoder):
         torch.Size([1, 4])
     """
 
+    piece_GK: Tensor
+    idf_G: Tensor
+
     def __init__(self, config: TextConfig) -> None:
         super().__init__(config)
         self.text = config
@@ -125,9 +128,6 @@ class TextEncoder(Encoder):
 
     def _encode(self, slot_n: Tensor) -> Tensor:
         return self.out(self.get_buffer("text_RK")[slot_n])
-
-    idf_G: Tensor
-    piece_GK: Tensor
 
 
 def item_documents(log: EventLog, columns: Sequence[str]) -> tuple[np.ndarray, list[list[str]]]:

@@ -1,7 +1,10 @@
 """Every form of the network that a config can ask for, small."""
 
+import torch
+
 from muma.interest.network import InterestNetwork, NetworkConfig
 from muma.interest.table import ItemTable
+from muma.rng import derive
 from muma.testing.encoder_suite import ITEMS, LENGTH
 
 ROOM = "muma.interest."
@@ -55,4 +58,9 @@ def network(form="default", *, width=8, items=ITEMS, **changes):
     params = {"width": width, "max_length": LENGTH + 2, "memory": LENGTH, **FORMS[form], **changes}
     table = ItemTable(width, items=items, seed=4)
     table.weight.data.mul_(20.0)
-    return InterestNetwork(NetworkConfig.model_validate(params), table)
+    made = InterestNetwork(NetworkConfig.model_validate(params), table)
+    position = getattr(made.attention, "position", None)
+    for name, weight in [] if position is None else position.named_parameters():
+        # biases begin at zero, where they could hide anything
+        weight.data = torch.from_numpy(derive(1, name).normal(size=weight.shape)).float()
+    return made
