@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 HOME = Path(__file__).parents[1]
-NAMES = ["events", "evaluation", "movielens", "globo", "features", "as_of"]
+NAMES = [
+    "events",
+    "evaluation",
+    "movielens",
+    "globo",
+    "features",
+    "as_of",
+    "interest_speed",
+    "interest",
+    "fusion",
+]
 
 
 def run(name, *flags):

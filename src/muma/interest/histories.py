@@ -255,7 +255,9 @@ def _skipped(log: EventLog, events: Interactions) -> np.ndarray:
         {"user_id": events.user_E, "timestamp": events.timestamp_E, "at": np.arange(len(events))}
     )
     # each impression belongs to the first event at or after it
-    found = shown.join_asof(event, on="timestamp", by="user_id", strategy="forward")
+    found = shown.join_asof(
+        event, on="timestamp", by="user_id", strategy="forward", check_sortedness=False
+    )
     found = found.drop_nulls("at")
     skipped_E[found["at"].to_numpy()] = found["item_id"].to_numpy()
     return skipped_E
