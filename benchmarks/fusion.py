@@ -127,7 +127,7 @@ def measured(
     quick: bool,
 ) -> Iterator[tuple[str, str, np.ndarray]]:
     """View, model and NDCG@10 [U] (NaN for users not asked), for all that is compared."""
-    pool = lastfm.episodes(fold, seed, 6 if quick else EPISODES)
+    pool = lastfm.episodes(fold, seed, 4 if quick else EPISODES)
     trained: dict[lastfm.Settings, lastfm.Recommender] = {}
     linear: dict[float, EASE] = {}
     for view in VIEWS:
@@ -140,7 +140,7 @@ def measured(
 
         for name, settings in chosen[view].items():
             if settings not in trained:
-                short = replace(settings, epochs=24) if quick else settings
+                short = replace(settings, epochs=16) if quick else settings
                 trained[settings] = lastfm.train(short, fold, seed, pool)
             model = trained[settings]
             yield view, name, spread(lastfm.ndcg(model, fold, users))

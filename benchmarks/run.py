@@ -21,6 +21,9 @@ BENCHMARKS = {
     "globo": ["globo.py"],
     "features": ["features.py"],
     "as_of": ["as_of.py"],
+    "fusion": ["fusion.py"],
+    "interest_speed": ["interest_speed.py"],
+    "interest": ["interest.py"],
 }
 
 

@@ -28,6 +28,7 @@ CONTRACTS = {
 WALLS = {
     "torch": {"fusion", "interest", "transfer"},
     "torch_geometric": {"transfer"},
+    "sentence_transformers": {"fusion"},
     "lightning_fabric": {"fusion", "interest", "transfer"},
     "onnx": {"interest"},
     "onnxruntime": {"interest"},
@@ -139,7 +140,7 @@ def test_clock_and_randomness_are_handed_in():
 def test_components_take_a_frozen_config():
     found = 0
     for package in ("muma.events.sources", "muma.events.cleaning", "muma.candidates",
-                    "muma.evaluation.metrics"):  # fmt: skip
+                    "muma.evaluation.metrics", "muma.fusion.encoders", "muma.fusion.fusers"):  # fmt: skip
         for cls in classes_in(package):
             parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
             if not parameters or parameters[0].name != "config" or inspect.isabstract(cls):
