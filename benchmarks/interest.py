@@ -118,7 +118,11 @@ def recipe_comparison(name: str, options: argparse.Namespace) -> dict[str, objec
         network = {
             "use": "muma.candidates.interest.InterestSource",
             "network": {"max_length": 50, "dropout": 0.3},
-            "training": {"threads": options.threads, "batching": {"length": 50, "size": 128}},
+            "training": {
+                "threads": options.threads,
+                "precision": "bf16-mixed",
+                "batching": {"length": 50, "size": 128},
+            },
             "epochs": options.epochs or 10,
             "tune": {"learning_rate": [2e-3, 6e-3]},
         }

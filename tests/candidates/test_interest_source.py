@@ -45,6 +45,26 @@ def test_a_chain_is_learned():
     assert (best_B == (np.arange(70) + 6) % 7).mean() > 0.95
 
 
+def test_a_fit_is_kept_and_gone_on_with(tmp_path):
+    log = random_log(4)
+    one, two, plain = source(epochs=2), source(epochs=2), source(epochs=2)
+    one.work_in(tmp_path)
+    one.fit(log)
+    (place,) = tmp_path.iterdir()
+    assert len((place / "curve.jsonl").read_text().splitlines()) == 2
+    before = (place / "curve.jsonl").stat().st_mtime_ns
+    two.work_in(tmp_path)
+    users = np.arange(log.n_users)
+    np.testing.assert_array_equal(two.fit(log).score(users), one.score(users))
+    assert (place / "curve.jsonl").stat().st_mtime_ns == before  # nothing was trained again
+    np.testing.assert_array_equal(plain.fit(log).score(users), one.score(users))
+    other = source(epochs=2, learning_rate=0.5)
+    other.work_in(tmp_path)
+    other.fit(log)
+    two.fit(random_log(5))
+    assert len(list(tmp_path.iterdir())) == 3  # other parameters or data, another folder
+
+
 def test_it_is_a_member_of_a_blend():
     log = random_log(4)
     use = {"use": "muma.candidates.interest.InterestSource", **TINY}

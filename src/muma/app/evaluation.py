@@ -177,7 +177,7 @@ def _refit(stage: _Stage, tuner: Tuner) -> dict[str, CandidateModel]:
     tuner.fitted.clear()
     log, fitted = _history(stage), {}
     for name, chosen in track(list(tuner.chosen.items()), label="fitting for the test"):
-        model = build(chosen.spec, where=f"candidates.models.{name}")
+        model = tuner.new(name, chosen.spec)
         if isinstance(model, Blend):
             fitted[name] = adopt(model, fitted, log)
         else:

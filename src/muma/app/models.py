@@ -12,7 +12,7 @@ import numpy as np
 from muma.app.config import AppConfig, ModelSpec
 from muma.app.truth import Task
 from muma.candidates.blend import Blend
-from muma.candidates.candidate import CandidateModel
+from muma.candidates.candidate import CandidateModel, Resumable
 from muma.candidates.tuning import tune
 from muma.config import Spec, build
 from muma.errors import ConfigError
@@ -66,7 +66,7 @@ class Tuner:
         best, tried = None, []
         for setting in track(settings, label=f"tuning {name}"):
             candidate = self.plain(name, **setting)
-            model: CandidateModel = build(candidate, where=f"candidates.models.{name}")
+            model = self.new(name, candidate)
             value = self._value(model.fit(self.train))
             tried.append((setting, value))
             if best is None or value > best.value or np.isnan(best.value):
@@ -99,6 +99,13 @@ class Tuner:
         weights = {**fixed, **tuned.weights}
         self.fitted[name] = blend.with_weights(weights)
         return Chosen(self.plain(name, weights=weights), tuned.value, tuple(tried))
+
+    def new(self, name: str, spec: Spec) -> CandidateModel:
+        """A model to be fitted; one that takes long keeps its progress in `RUN/training`."""
+        model: CandidateModel = build(spec, where=f"candidates.models.{name}")
+        if isinstance(model, Resumable):
+            model.work_in(self.config.folder / "training")
+        return model
 
     def plain(self, name: str, **changes: Any) -> Spec:
         """The spec of one model, without what is tuned; a blend's members as chosen so far."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -91,4 +92,17 @@ class CandidateModel(Protocol):
     @classmethod
     def load(cls, artifact: Artifact, log: EventLog) -> Self:
         """Read what `save` wrote."""
+        ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A candidate model whose fitting takes long: it keeps its progress on disk."""
+
+    def work_in(self, folder: Path) -> None:
+        """Keep the progress of later fits below `folder`, and go on from what is found there.
+
+        Every combination of parameters and data has a folder of its own, with a learning curve
+        (`curve.jsonl`, one row an epoch).
+        """
         ...

@@ -10,9 +10,12 @@ Shape: B users, U users of the vocabulary, I items of the vocabulary, F items wi
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import polars as pl
 from pydantic import Field
 from scipy.sparse import csr_array
 
@@ -105,6 +108,11 @@ class InterestSource:
         self._model = room.InterestModel(settings)
         self._item_F: np.ndarray | None = None
         self._n_users = self._n_items = 0
+        self._work: Path | None = None
+
+    def work_in(self, folder: Path) -> None:
+        """Keep checkpoints and learning curves; see `Resumable`."""
+        self._work = folder
 
     def fit(self, log: EventLog) -> Self:
         """Train the network on `log` and return self; fitting again starts anew.
@@ -113,7 +121,7 @@ class InterestSource:
             DataError: the log holds no positive interaction.
             TrainingError: the training diverges.
         """
-        self._model.fit(log)
+        self._model.fit(log, folder=None if self._work is None else self._work / self._run(log))
         return self._install(self._model.histories)
 
     def fit_more(self, log_since: EventLog) -> Self:
@@ -177,6 +185,14 @@ class InterestSource:
             )
         source._model = type(source._model).load(artifact_within(artifact, FOLDER), log)
         return source._install(histories(log, source.config.signal), item_F)
+
+    def _run(self, log: EventLog) -> str:
+        """Names a training: the model, its parameters and what it is fitted on."""
+        column = pl.col("timestamp")
+        about = log.events.select(pl.len(), column.min().alias("a"), column.max().alias("b"))
+        config = self.config.model_dump_json(exclude={"name"})
+        text = f"{config} {log.fingerprint} {about.collect().row(0)}"
+        return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
     def _install(self, events: Histories, item_F: np.ndarray | None = None) -> Self:
         items = self._model.items()

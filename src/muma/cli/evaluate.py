@@ -20,6 +20,7 @@ from muma.cli.terminal import (
 )  # fmt: skip
 from muma.errors import MissingExtraError
 from muma.report.comparison import draw_comparison
+from muma.report.curves import draw_curves, read_curves
 
 
 @friendly
@@ -43,7 +44,7 @@ def evaluate(recipe: Recipe, set_: Set = None, json: Json = False) -> None:
 
 
 def draw(config: AppConfig, report: Report) -> str | None:
-    """Draw the comparison into the run folder; None without matplotlib."""
+    """Draw the comparison and any learning curves into the run folder; None without matplotlib."""
     path = config.folder / "comparison.png"
     results = {
         name: {view: found[report.primary] for view, found in model.views.items()}
@@ -59,6 +60,8 @@ def draw(config: AppConfig, report: Report) -> str | None:
             level=report.level,
             title=f"{report.name}: full-catalogue ranking of the test window",
         )
+        if curves := read_curves(config.folder / "training"):
+            draw_curves(curves, config.folder / "curves.png", title=f"{report.name}: trainings")
     except MissingExtraError as missing:
         err.print(f"no picture: {escaped(str(missing))}", soft_wrap=True)
         return None
