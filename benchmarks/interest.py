@@ -58,6 +58,16 @@ CLASSIC = {
     "markov": {"use": "muma.candidates.markov.Markov", "window": 10, "alpha": 20.0},
     "ease": {"use": "muma.candidates.ease.EASE", "l2": 200.0, "history_half_life": 10.0},
 }
+ENCODERS = "muma.fusion.encoders"
+SOURCES = {
+    "kuairand": {
+        "encoders": {
+            "author": {"use": f"{ENCODERS}.behaviour.BehaviourEncoder", "fields": ["author"]},
+            "tags": {"use": f"{ENCODERS}.text.TextEncoder"},
+            "duration": {"use": f"{ENCODERS}.duration.DurationEncoder"},
+        }
+    }
+}
 Values = dict[str, np.ndarray]
 
 
@@ -106,14 +116,18 @@ def _blend(source, classic, fold: Fold) -> Blend:
     return blend.adopt({"network": source, **classic}, fold.log)
 
 
-def recipe_comparison(name: str, options: argparse.Namespace) -> dict[str, object]:
-    """Markov + EASE with and without the network on a recipe's own data, split and targets."""
+def recipe_comparison(recipe: str, options: argparse.Namespace) -> dict[str, object]:
+    """Markov + EASE with and without the network on a recipe's own data, split and targets.
+
+    Where the items have authors, tags and durations, also the network with those sources fused into
+    each event, against the network without.
+    """
     with tempfile.TemporaryDirectory() as runs:
-        config = read_recipe(HOME / "recipes" / f"{name}.toml", overrides=[f"runs={runs!r}"])
+        config = read_recipe(HOME / "recipes" / f"{recipe}.toml", overrides=[f"runs={runs!r}"])
         plain = config.model_dump(mode="json")
         models = plain["candidates"]["models"]
-        kept = {key: models[key] for key in ("popularity", "markov", "recency_ease")}
-        weights = {key: [0.0, 0.3, 1.0] for key in kept} | {"popularity": [0.1, 0.3, 1.0]}
+        kept = {key: models[key] for key in ("markov", "recency_ease")}
+        weights = {key: [0.1, 0.3, 1.0] for key in kept}
         blend = {"use": "muma.candidates.blend.Blend", "members": list(kept), "tune": weights}
         network = {
             "use": "muma.candidates.interest.InterestSource",
@@ -129,23 +143,29 @@ def recipe_comparison(name: str, options: argparse.Namespace) -> dict[str, objec
         with_network = {
             **blend,
             "members": [*kept, "network"],
-            "tune": {**weights, "network": [0.0, 0.3, 1.0]},
+            "tune": {**weights, "network": [0.0, 0.3, 1.0, 3.0]},
         }
-        plain["candidates"]["models"] = {
+        compared = {
             **kept, "markov_ease": blend, "network": network, "blend": with_network,
         }  # fmt: skip
-        plain["candidates"]["serve"] = "blend"
+        if recipe in SOURCES:
+            compared["fused"] = {**network, "fusion": SOURCES[recipe]}
+        plain["candidates"]["models"] = compared
+        plain["candidates"]["serve"] = "fused" if "fused" in compared else "blend"
         plain["evaluation"]["baseline"] = "markov_ease"
         plain["features"] = {}
         report = evaluate_recipe(parse(AppConfig, plain))
     result: dict[str, object] = {}
     for model, found in report.models.items():
         ndcg = found.views["all"]["ndcg@10"]
-        result[f"{name}_{model}_ndcg10"] = round(ndcg.value, 4)
+        result[f"{recipe}_{model}_ndcg10"] = round(ndcg.value, 4)
         if found.comparison is not None:
-            _interval(
-                result, f"{name}_{model}_minus_markov_ease_ndcg10", found.comparison.difference
-            )
+            key = f"{recipe}_{model}_minus_markov_ease_ndcg10"
+            _interval(result, key, found.comparison.difference)
+    plain_network = report.models["network"].against_served
+    if report.served == "fused" and plain_network is not None:
+        key = f"{recipe}_network_minus_fused_ndcg10"
+        _interval(result, key, plain_network.difference)
     return result
 
 

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers share the cores; more threads only wait
+
 import pytest
 
 from tests_support import RECIPE, write_small_log
