@@ -24,11 +24,16 @@ def ratio(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.1f}"
 
 
+def difference(found: dict, key: str) -> str:
+    """A paired difference with its interval."""
+    return f"{found[key]:+.4f} [{found[key + '_low']:+.4f}, {found[key + '_high']:+.4f}]"
+
+
 def rows() -> list[tuple[str, str, str]]:
     """What was measured, the figure, the command that prints it."""
     events, large, ranking = load("events"), load("events_100m"), load("evaluation")
     films, news = load("movielens"), load("globo")
-    live, past = load("features"), load("as_of")
+    live, past, fused = load("features"), load("as_of"), load("fusion")
     return [
         (
             "ingest 10 M events from Parquet: read, validate, clean, order, write",
@@ -135,6 +140,32 @@ def rows() -> list[tuple[str, str, str]]:
                 f"Quix Streams {live['ratio_vs_quix_200k']:.0f}"
             ),
             "benchmarks/features.py",
+        ),
+        (
+            "Last.fm, NDCG@10: plays + friends + tags fused, plays alone, EASE (all users)",
+            ", ".join(f"{fused[f'lastfm_all_{k}_ndcg10']:.4f}" for k in ("fused", "plays", "ease")),
+            "benchmarks/fusion.py",
+        ),
+        (
+            "... fused minus plays alone: all users; users with one to four known plays",
+            "; ".join(difference(fused, f"lastfm_{v}_fused_minus_plays") for v in ("all", "cold")),
+            "benchmarks/fusion.py",
+        ),
+        (
+            "... fused without friends, without tags, without plays, minus the whole (few known plays)",
+            "; ".join(
+                difference(fused, f"lastfm_cold_fused_without_{source}_minus_fused")
+                for source in ("friends", "tags", "plays")
+            ),
+            "benchmarks/fusion.py",
+        ),
+        (
+            "gaze, choice of three: accuracy of the encoder, last fixation, longest dwell (people left out)",
+            ", ".join(
+                f"{fused[f'gaze_{k}_accuracy']:.3f}"
+                for k in ("encoder", "last_fixation", "longest_dwell")
+            ),
+            "benchmarks/fusion.py",
         ),
     ]
 
