@@ -28,7 +28,7 @@ from muma.features.catalogue import Catalogue
 from muma.features.feature import FeatureTable
 from muma.features.followers import Followers
 from muma.features.online.dedup import PREFIX, Dedup
-from muma.features.online.reading import Reading
+from muma.features.online.reading import Reading, Source
 from muma.features.online.record import plan_signature
 from muma.features.online.residency import FEWEST_EVENTS, Residency
 from muma.features.online.tables import Table
@@ -211,11 +211,11 @@ class Engine:
         `at` must not be earlier than the newest event of the keys that are read; events that share
         the pane of `at` are counted even if they are later than it.
         """
-        return self._reading.lookup(self._rows_of, user, items, at)
+        return self._reading.lookup(Source(self._rows_of), user, items, at)
 
     def table(self, users: np.ndarray, items: np.ndarray, ats: np.ndarray) -> FeatureTable:
         """Features of B (user, item, moment) requests, int64 [B] each; see `lookup`."""
-        return self._reading.table(self._rows_of, users, items, ats)
+        return self._reading.table(Source(self._rows_of), users, items, ats)
 
     def changes(self) -> Changes:
         """What has changed since the last call, to be committed as one.

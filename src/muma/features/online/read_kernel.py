@@ -34,22 +34,26 @@ def read(
         merged_BM: int64, zero where this kind writes; filled in place.
     """
     for b in range(len(row_B)):
-        if row_B[b] < 0:
+        if row_B[b] >= 0:
+            read_row(rows[row_B[b]], at_B[b], tables, first, merged_BM[b])
+
+
+@numba.njit(cache=True, nogil=True)
+def read_row(row: np.ndarray, at: int, tables: KernelTables, first: int, out: np.ndarray) -> None:
+    """Merge what one request reads of one row (int64 [width]) into `out` (int64 [M])."""
+    for s in range(tables.states.shape[0]):
+        begin, end = tables.read_first[s], tables.read_first[s + 1]
+        if begin == end:
             continue
-        row, at, out = rows[row_B[b]], at_B[b], merged_BM[b]
-        for s in range(tables.states.shape[0]):
-            begin, end = tables.read_first[s], tables.read_first[s + 1]
-            if begin == end:
-                continue
-            kind = tables.states[s, 0]
-            if kind == SLIDING:
-                _sliding(row, s, at, tables, first, out)
-            elif kind == ALL_TIME:
-                _all_time(row, s, at, tables, first, out)
-            elif kind == DECAY:
-                _decay(row, s, at, tables, first, out)
-            elif kind == GAP:
-                _gap(row, s, at, tables, first, out)
+        kind = tables.states[s, 0]
+        if kind == SLIDING:
+            _sliding(row, s, at, tables, first, out)
+        elif kind == ALL_TIME:
+            _all_time(row, s, at, tables, first, out)
+        elif kind == DECAY:
+            _decay(row, s, at, tables, first, out)
+        elif kind == GAP:
+            _gap(row, s, at, tables, first, out)
 
 
 @numba.njit(cache=True, nogil=True)

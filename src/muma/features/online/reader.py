@@ -13,8 +13,8 @@ from muma.errors import StoreError
 from muma.features.catalogue import Catalogue
 from muma.features.feature import FeatureTable
 from muma.features.online.engine import COUNTERS, PLAN
-from muma.features.online.reading import Reading
-from muma.features.online.record import decode, plan_signature, signature, view
+from muma.features.online.reading import Reading, Source
+from muma.features.online.record import decode, merge, plan_signature, signature, view
 from muma.features.plan import Plan
 from muma.features.store import Snapshot, StateStore
 
@@ -61,12 +61,12 @@ class FeatureReader:
             StoreError: a record is damaged or of another plan.
         """
         with self._store.snapshot() as snapshot:
-            return self._reading.lookup(self._rows_of(snapshot), user, items, at)
+            return self._reading.lookup(self._source(snapshot), user, items, at)
 
     def table(self, users: np.ndarray, items: np.ndarray, ats: np.ndarray) -> FeatureTable:
         """Features of B (user, item, moment) requests; see `Engine.table`."""
         with self._store.snapshot() as snapshot:
-            return self._reading.table(self._rows_of(snapshot), users, items, ats)
+            return self._reading.table(self._source(snapshot), users, items, ats)
 
     def freshness(self) -> Freshness:
         """How new the state is."""
@@ -90,6 +90,19 @@ class FeatureReader:
             rows, row = self._rows_of(snapshot)(places[0], np.array([key], dtype=np.uint64))
         found = rows[row[0]]
         return view(kind, found) if found[0] else None
+
+    def _source(self, snapshot: Snapshot) -> Source:
+        def merge_of(
+            place: int, keys: np.ndarray, at_N: np.ndarray, first: int, merged_NM: np.ndarray
+        ) -> None:
+            kind = self.plan.kinds[place]
+            merge(
+                snapshot.get(kind.name, keys), self._signs[place], kind.name, at_N,
+                self._reading.kernels[place], first=first, row=np.empty(kind.width, dtype=np.int64),
+                merged_NM=merged_NM,
+            )  # fmt: skip
+
+        return Source(self._rows_of(snapshot), merge_of)
 
     def _rows_of(self, snapshot: Snapshot):  # noqa: ANN202 - a RowsOf
         def rows_of(place: int, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -18,6 +19,24 @@ from muma.features.plan import Plan
 RowsOf = Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Kind of key (its place) and uint64 keys [N] -> rows int64 [R, width], row of each key int64 [N]."""
 
+Merge = Callable[[int, np.ndarray, np.ndarray, int, np.ndarray], None]
+"""Kind of key, uint64 keys [N], moments int64 [N], place of the first word, int64 [N, M] to fill."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Who holds the state.
+
+    Attributes:
+        rows_of: finds rows.
+        merge: does what `read` does with the rows of the keys, for who can do it without keeping
+            rows; None has no such way.
+    """
+
+    rows_of: RowsOf
+    merge: Merge | None = None
+
+
 _ALONE = {"user", "friends", "global"}  # components that the items of a lookup share
 
 
@@ -29,12 +48,13 @@ class Reading:
         self.kernels: list[KernelTables] = [
             kernel_tables(kind, len(plan.writes)) for kind in plan.kinds
         ]
+        self._sequence_places = {place for _, place, _ in plan.sequences}
 
-    def lookup(self, rows_of: RowsOf, user: int, items: np.ndarray, at: int) -> FeatureTable:
+    def lookup(self, source: Source, user: int, items: np.ndarray, at: int) -> FeatureTable:
         """One user with N items at one moment.
 
         Args:
-            rows_of: finds rows.
+            source: holds the state.
             user: dense index, -1 for nobody known.
             items: dense indices, int64 [N]; -1 for no item.
             at: microseconds.
@@ -42,14 +62,14 @@ class Reading:
         item_B = np.asarray(items, dtype=np.int64)
         user_B = np.full(len(item_B), user, dtype=np.int64)
         at_B = np.full(len(item_B), at, dtype=np.int64)
-        return self._read(rows_of, user_B, item_B, at_B, one_user=True)
+        return self._read(source, user_B, item_B, at_B, one_user=True)
 
     def table(
-        self, rows_of: RowsOf, users: np.ndarray, items: np.ndarray, ats: np.ndarray
+        self, source: Source, users: np.ndarray, items: np.ndarray, ats: np.ndarray
     ) -> FeatureTable:
         """B requests of any users, items and moments (int64 [B] each)."""
         return self._read(
-            rows_of,
+            source,
             np.asarray(users, dtype=np.int64),
             np.asarray(items, dtype=np.int64),
             np.asarray(ats, dtype=np.int64),
@@ -58,7 +78,7 @@ class Reading:
 
     def _read(
         self,
-        rows_of: RowsOf,
+        source: Source,
         user_B: np.ndarray,
         item_B: np.ndarray,
         at_B: np.ndarray,
@@ -78,22 +98,39 @@ class Reading:
             if not kind.states:
                 continue
             first = int(plan.offsets[place])
+            # of a request without the key everything is NaN, whatever is merged here
             if one_user and "item" not in kind.key.components:  # few keys, asked for many times
                 keys, back = (keys, None) if shared else _distinct(keys)
-                rows, row_N = rows_of(place, keys)
                 few = np.zeros((len(keys), kind.merged), dtype=np.int64)
-                row_N = np.where(present, row_N, -1) if shared else row_N
-                read(rows, row_N, at_B[: len(keys)], self.kernels[place], 0, few)
-                # of a request without the key everything is NaN, whatever is merged here
+                held = self._fill(source, place, keys, at_B[: len(keys)], 0, few)
                 merged_BM[:, first : first + kind.merged] = few[0] if back is None else few[back]
-                row_N = row_N if back is None else row_N[back]
             else:
-                rows, row_N = rows_of(place, keys)
-                read(rows, row_N, at_B, self.kernels[place], first, merged_BM)
-            found[place] = (rows, np.where(present, row_N, -1), shared)
+                back = None
+                held = self._fill(source, place, keys, at_B, first, merged_BM)
+            if held is not None:
+                rows, row_N = held
+                row_N = row_N if back is None else row_N[back]
+                found[place] = (rows, np.where(present, row_N, -1), shared)
         published = self.catalogue.of_items(self.catalogue.published_I, item_B)
         values = plan.values(merged_BM, present_BK, Moment(at_B, published, parts))
         return FeatureTable(plan.columns, values, at_B, self._sequences(found, at_B))
+
+    def _fill(
+        self,
+        source: Source,
+        place: int,
+        keys: np.ndarray,
+        at_N: np.ndarray,
+        first: int,
+        merged_NM: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Merge what is kept of some keys; their rows too, where a sequence lies in them."""
+        if source.merge is not None and place not in self._sequence_places:
+            source.merge(place, keys, at_N, first, merged_NM)
+            return None
+        rows, row_N = source.rows_of(place, keys)
+        read(rows, row_N, at_N, self.kernels[place], first, merged_NM)
+        return rows, row_N
 
     def _sequences(
         self, found: dict[int, tuple[np.ndarray, np.ndarray, bool]], at_B: np.ndarray

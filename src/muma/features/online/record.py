@@ -20,6 +20,7 @@ import numpy as np
 
 from muma.errors import StoreError
 from muma.features.online.kernel_tables import KernelTables
+from muma.features.online.read_kernel import read_row
 from muma.features.online.tidy_kernel import tidy
 from muma.features.plan import DECAY, GAP, SEQUENCE, SLIDING, KindPlan, Plan
 from muma.features.store import Records
@@ -82,6 +83,43 @@ def decode(records: Records, rows: np.ndarray, row_N: np.ndarray, sign: int, tab
         StoreError: a record is damaged, cut short, or of another format or plan.
     """
     wrong, at = _decode(records.data, records.starts, records.lengths, rows, row_N, np.uint32(sign))
+    _refuse(wrong, at, table)
+
+
+def merge(
+    records: Records,
+    sign: int,
+    table: str,
+    at_N: np.ndarray,
+    tables: KernelTables,
+    *,
+    first: int,
+    row: np.ndarray,
+    merged_NM: np.ndarray,
+) -> None:
+    """What requests read of their records, without keeping the rows: `decode`, then `read`.
+
+    Args:
+        records: N of them.
+        sign: the kind's `signature`.
+        table: the kind's name, for messages.
+        at_N: int64 microseconds.
+        tables: the kind's plan.
+        first: place of the kind's first merged word.
+        row: int64 [width], scratch; one row for all stays in the cache.
+        merged_NM: int64, zero where this kind writes; filled in place.
+
+    Raises:
+        StoreError: see `decode`.
+    """
+    wrong, at = _merge(
+        records.data, records.starts, records.lengths, np.uint32(sign), at_N, tables, first, row,
+        merged_NM,
+    )  # fmt: skip
+    _refuse(wrong, at, table)
+
+
+def _refuse(wrong: int, at: int, table: str) -> None:
     if wrong:
         advice = (
             "rebuild the state with 'muma stream' in a new folder"
@@ -181,51 +219,68 @@ def _encode(rows, row_N, sign, data, lengths, done, size):
 
 @numba.njit(cache=True, nogil=True)
 def _decode(data, starts, lengths, rows, row_N, sign):
-    width = rows.shape[1]
     for n in range(len(row_N)):
-        row = rows[row_N[n]]
-        row[:] = 0
+        wrong = _decode_one(data, starts[n], lengths[n], rows[row_N[n]], sign)
+        if wrong:
+            return wrong, n
+    return 0, 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _merge(data, starts, lengths, sign, at_N, tables, first, row, merged_NM):
+    for n in range(len(lengths)):
         if lengths[n] == 0:
             continue
-        start = starts[n]
-        end = start + lengths[n]
-        if lengths[n] < HEADER or start < 0 or end > len(data):
-            return 1, n
-        if data[start] != FORMAT:
-            return 2, n
-        of, check = np.uint32(0), np.uint32(0)
-        for byte in range(4):
-            of |= np.uint32(data[start + 1 + byte]) << np.uint32(8 * byte)
-            check |= np.uint32(data[start + 5 + byte]) << np.uint32(8 * byte)
-        if of != sign:
-            return 3, n
-        if check != _checksum(data, start + HEADER, end):
-            return 4, n
-        at, w, left = start + HEADER, np.int64(0), np.int64(-1)
-        while at < end:
-            value, shift = np.uint64(0), np.uint64(0)
-            while True:
-                if at >= end or shift > np.uint64(63):
-                    return 4, n
-                digit = np.uint64(data[at])
-                at += 1
-                value |= (digit & np.uint64(127)) << shift
-                shift += np.uint64(7)
-                if digit < np.uint64(128):
-                    break
-            if left == -1:  # zeros to skip
-                w += np.int64(min(value, np.uint64(width + 1)))
-                left = -2
-            elif left == -2:  # words to come
-                left = np.int64(min(value, np.uint64(width + 1)))
-                if left == 0 or w + left > width:
-                    return 4, n
-            else:
-                row[w] = np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1))
-                w += 1
-                left -= 1
-                if left == 0:
-                    left = np.int64(-1)
-        if left != -1:
-            return 4, n
+        wrong = _decode_one(data, starts[n], lengths[n], row, sign)
+        if wrong:
+            return wrong, n
+        read_row(row, at_N[n], tables, first, merged_NM[n])
     return 0, 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _decode_one(data, start, length, row, sign):
+    """Fill one row; returns 0, or the place in `WRONG` of what is wrong with the record."""
+    width = len(row)
+    row[:] = 0
+    if length == 0:
+        return 0
+    end = start + length
+    if length < HEADER or start < 0 or end > len(data):
+        return 1
+    if data[start] != FORMAT:
+        return 2
+    of, check = np.uint32(0), np.uint32(0)
+    for byte in range(4):
+        of |= np.uint32(data[start + 1 + byte]) << np.uint32(8 * byte)
+        check |= np.uint32(data[start + 5 + byte]) << np.uint32(8 * byte)
+    if of != sign:
+        return 3
+    if check != _checksum(data, start + HEADER, end):
+        return 4
+    at, w, left = start + HEADER, np.int64(0), np.int64(-1)
+    while at < end:
+        value, shift = np.uint64(0), np.uint64(0)
+        while True:
+            if at >= end or shift > np.uint64(63):
+                return 4
+            digit = np.uint64(data[at])
+            at += 1
+            value |= (digit & np.uint64(127)) << shift
+            shift += np.uint64(7)
+            if digit < np.uint64(128):
+                break
+        if left == -1:  # zeros to skip
+            w += np.int64(min(value, np.uint64(width + 1)))
+            left = -2
+        elif left == -2:  # words to come
+            left = np.int64(min(value, np.uint64(width + 1)))
+            if left == 0 or w + left > width:
+                return 4
+        else:
+            row[w] = np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1))
+            w += 1
+            left -= 1
+            if left == 0:
+                left = np.int64(-1)
+    return 4 if left != -1 else 0
