@@ -34,6 +34,8 @@ def rows() -> list[tuple[str, str, str]]:
     events, large, ranking = load("events"), load("events_100m"), load("evaluation")
     films, news = load("movielens"), load("globo")
     live, past, fused = load("features"), load("as_of"), load("fusion")
+    network = load("interest")
+    trained = "benchmarks/interest.py --models hybrid --seeds 1 --recipes kuairand"
     return [
         (
             "ingest 10 M events from Parquet: read, validate, clean, order, write",
@@ -166,6 +168,28 @@ def rows() -> list[tuple[str, str, str]]:
                 for k in ("encoder", "last_fixation", "longest_dwell")
             ),
             "benchmarks/fusion.py",
+        ),
+        (
+            (
+                f"MovieLens 1M, leave-last-out, last 200 masked, seeds: {network['seeds']}: NDCG@10 of the network "
+                "(LSTM + Transformer), Markov + EASE, their blend"
+            ),
+            ", ".join(
+                f"{network[f'{k}_ndcg10_last200']:.4f} [{network[f'{k}_ndcg10_last200_low']:.4f}, "
+                f"{network[f'{k}_ndcg10_last200_high']:.4f}]"
+                for k in ("hybrid", "markov_ease", "blend")
+            ),
+            trained,
+        ),
+        (
+            "KuaiRand, global-time split: Markov + EASE with the network minus without (NDCG@10)",
+            difference(network, "kuairand_blend_minus_markov_ease_ndcg10"),
+            trained,
+        ),
+        (
+            "... the network alone minus the network with author, tags and duration fused",
+            difference(network, "kuairand_network_minus_fused_ndcg10"),
+            trained,
         ),
     ]
 
