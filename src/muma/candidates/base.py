@@ -39,37 +39,16 @@ class ModelConfig(Config):
     signal: Signal = Signal()
 
 
-class CatalogueModel(ABC):
-    """A `CandidateModel` that needs three methods: `_learn`, `_ready` and `_score`.
-
-    A user without interactions must score the same everywhere (0, by convention).
-    """
+class ListingModel(ABC):
+    """Lists and catalogue scores from one method, `_score`, over the F items that have a place."""
 
     cells: int = CELLS
     """Scores held at once while proposing; any value gives the same lists."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        self.config = config
-        self.name = config.name
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._item_F: np.ndarray | None = None
-        self._learned: Mapping[str, np.ndarray] = {}
         self._n_users = self._n_items = 0
-
-    def fit(self, log: EventLog) -> Self:
-        """Learn from `log` and return self; fitting again starts anew.
-
-        Raises:
-            DataError: the log holds no positive interaction.
-        """
-        events = interactions(log, self.config.signal)
-        if not len(events):
-            raise DataError(
-                f"{self.name}: the log holds no positive interaction; positive kinds are "
-                f"{', '.join(self.config.signal.kinds)}"
-            )
-        item_F = by_popularity(events.counts)[: np.count_nonzero(events.counts)]
-        history = events.within(item_F)
-        return self._install(item_F, self._learn(history), history, log)
 
     def score(self, user_B: np.ndarray) -> np.ndarray:
         """Score the whole catalogue; see `CandidateModel.score`."""
@@ -93,6 +72,43 @@ class CatalogueModel(ABC):
             exclude=exclude,
             cells=self.cells,
         )
+
+    def _fitted(self) -> np.ndarray:
+        if self._item_F is None:
+            raise NotFittedError(f"{self.name} is not fitted; call fit(log) first")
+        return self._item_F
+
+    @abstractmethod
+    def _score(self, user_B: np.ndarray) -> np.ndarray:
+        """Float32 [B, F]; must not depend on the other users of the block."""
+
+
+class CatalogueModel(ListingModel):
+    """A `CandidateModel` that needs three methods: `_learn`, `_ready` and `_score`.
+
+    A user without interactions must score the same everywhere (0, by convention).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config.name)
+        self.config = config
+        self._learned: Mapping[str, np.ndarray] = {}
+
+    def fit(self, log: EventLog) -> Self:
+        """Learn from `log` and return self; fitting again starts anew.
+
+        Raises:
+            DataError: the log holds no positive interaction.
+        """
+        events = interactions(log, self.config.signal)
+        if not len(events):
+            raise DataError(
+                f"{self.name}: the log holds no positive interaction; positive kinds are "
+                f"{', '.join(self.config.signal.kinds)}"
+            )
+        item_F = by_popularity(events.counts)[: np.count_nonzero(events.counts)]
+        history = events.within(item_F)
+        return self._install(item_F, self._learn(history), history, log)
 
     def save(self, writer: Writer) -> None:
         """Write the config and what was learned."""
@@ -130,11 +146,6 @@ class CatalogueModel(ABC):
         self._n_users, self._n_items = log.n_users, log.n_items
         return self
 
-    def _fitted(self) -> np.ndarray:
-        if self._item_F is None:
-            raise NotFittedError(f"{self.name} is not fitted; call fit(log) first")
-        return self._item_F
-
     @abstractmethod
     def _learn(self, history: Interactions) -> Mapping[str, np.ndarray]:
         """Everything learned from `history` (items are columns of F), as arrays to be saved."""
@@ -142,7 +153,3 @@ class CatalogueModel(ABC):
     @abstractmethod
     def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
         """Keep what `_score` needs."""
-
-    @abstractmethod
-    def _score(self, user_B: np.ndarray) -> np.ndarray:
-        """Float32 [B, F]; must not depend on the other users of the block."""

@@ -17,17 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import polars as pl
 from pydantic import Field
-from scipy.sparse import csr_array
 
 from muma.artifact import Artifact, Writer
-from muma.candidates.base import ModelConfig
-from muma.candidates.candidate import Candidates
-from muma.candidates.listing import CELLS, by_popularity, lists
+from muma.candidates.base import ListingModel, ModelConfig
+from muma.candidates.listing import by_popularity
 from muma.candidates.storage import artifact_within, load_config, save_config, writer_within
 from muma.config import Spec, parse
-from muma.errors import DataError, NotFittedError
+from muma.errors import DataError
 from muma.events.event import EventLog
-from muma.events.interactions import known_users
 from muma.interest.histories import Histories, histories
 from muma.interest.loading import neural
 
@@ -82,7 +79,7 @@ class InterestSourceConfig(ModelConfig):
         return chosen if self.objective is None else {**chosen, "objective": self.objective}
 
 
-class InterestSource:
+class InterestSource(ListingModel):
     """The dynamic interest network as a `CandidateModel`.
 
     Raises:
@@ -97,17 +94,12 @@ class InterestSource:
         (1, 2)
     """
 
-    cells: int = CELLS
-    """Scores held at once while proposing; any value gives the same lists."""
-
     def __init__(self, config: InterestSourceConfig | None = None) -> None:
         self.config = config or InterestSourceConfig()
-        self.name = self.config.name
+        super().__init__(self.config.name)
         room = neural()
         settings = parse(room.InterestConfig, self.config.for_network(), where=self.name)
         self._model = room.InterestModel(settings)
-        self._item_F: np.ndarray | None = None
-        self._n_users = self._n_items = 0
         self._work: Path | None = None
 
     def work_in(self, folder: Path) -> None:
@@ -138,29 +130,6 @@ class InterestSource:
         """Take a network that was trained on `log` elsewhere, with checkpoints say, and return self."""
         self._model = model
         return self._install(histories(log, self.config.signal))
-
-    def score(self, user_B: np.ndarray) -> np.ndarray:
-        """Score the whole catalogue; see `CandidateModel.score`."""
-        item_F = self._fitted()
-        user_B = known_users(user_B, self._n_users)
-        score_BI = np.full((len(user_B), self._n_items), -np.inf, dtype=np.float32)
-        score_BI[:, item_F] = self._score(user_B)
-        return score_BI
-
-    def propose(
-        self, user_B: np.ndarray, k: int, *, exclude: csr_array | None = None
-    ) -> Candidates:
-        """Best `k` items per user; see `CandidateModel.propose`."""
-        item_F = self._fitted()
-        return lists(
-            lambda block_B: {self.name: self._score(block_B)},
-            item_F,
-            known_users(user_B, self._n_users),
-            k,
-            n_items=self._n_items,
-            exclude=exclude,
-            cells=self.cells,
-        )
 
     def save(self, writer: Writer) -> None:
         """Write the config, the order of ties and the network."""
@@ -225,11 +194,6 @@ class InterestSource:
         if not len(user_B):
             return np.zeros((0, self._item_FD.shape[1]))
         return np.stack([self._known[user // BLOCK][user % BLOCK] for user in user_B.tolist()])
-
-    def _fitted(self) -> np.ndarray:
-        if self._item_F is None:
-            raise NotFittedError(f"{self.name} is not fitted; call fit(log) first")
-        return self._item_F
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
