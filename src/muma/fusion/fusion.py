@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from pydantic import Field
@@ -93,9 +93,7 @@ class Fusion(nn.Module):
         """
         if name not in self.encoders:
             raise ConfigError(f"no source {name!r}; there are {', '.join(self.names)}")
-        found = self.encoders[name]
-        assert isinstance(found, Encoder)  # noqa: S101 - for the type checker
-        return found
+        return cast("Encoder", self.encoders[name])
 
     def fit(self, log: EventLog) -> Self:
         """Fit every encoder's statistics on the training log, and read its rows."""
