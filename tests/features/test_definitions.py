@@ -274,3 +274,16 @@ def test_a_key_is_read_as_it_is_written(parts):
 def test_bounds_of_a_measure_in_units(column, unit, low, high):
     measure = Measure(column, unit)
     assert (measure.low, measure.high) == (low, high)
+
+
+def test_some_columns_of_a_plan():
+    whole = plan({"mine": COUNT, "age": {"use": f"{PATH}.item_age.ItemAge"}})
+    part = whole.select([whole.columns[-1]])
+    assert part.columns == (whole.columns[-1],)
+    assert not part.needed[whole.kind("user")]
+    with pytest.raises(ConfigError, match="no 'nothing' among the"):
+        whole.select(["nothing"])
+    with pytest.raises(ConfigError, match="asked for twice"):
+        whole.select([whole.columns[0], whole.columns[0]])
+    with pytest.raises(ConfigError, match="sequences: there is no 'recent'"):
+        whole.select([], ["recent"])

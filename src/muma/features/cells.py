@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from muma.features.feature import Op, Partial
-from muma.features.window import WEIGHTS, Decay, Window, sub_step
+from muma.features.window import STEPS, WEIGHTS, Decay, Window, sub_step
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,13 @@ class CellReader:
     Shape:
         words_F: int64 [F], or [F, words] for sketches and buckets: places among the merged words.
         base_F: int64 [F]: what words of `min` and `max` count from.
-        halved: half-life (microseconds) and the cells that decay with it, int64.
+        life_F: int64 [F]: half-life (microseconds) of cells that decay, 0 for the others.
     """
 
     op: Op
     words_F: np.ndarray
     base_F: np.ndarray
-    halved: tuple[tuple[int, np.ndarray], ...]
+    life_F: np.ndarray
 
     @classmethod
     def of(
@@ -42,24 +43,23 @@ class CellReader:
         if first.op in ("hll", "bucket"):
             words = words[:, None] + np.arange(first.words)
         lives = [window.half_life if isinstance(window, Decay) else 0 for window in windows]
-        halved = tuple(
-            (life, np.flatnonzero(np.array(lives) == life)) for life in sorted(set(lives)) if life
-        )
         base = np.zeros(len(partials), dtype=np.int64)
         if first.op in ("min", "max"):
             ends = [
                 p.measure.high + 1 if first.op == "min" else p.measure.low - 1 for p in partials
             ]
             base = np.array(ends, dtype=np.int64)
-        return cls(first.op, words, base, halved)
+        return cls(first.op, words, base, np.array(lives, dtype=np.int64))
 
     @property
     def plain(self) -> bool:
-        """Whether the cells are the words themselves, one each."""
-        return self.op in ("add", "count") and not self.halved
+        """Whether `plain_cells` reads them: sums and counts, one word each."""
+        return self.op in ("add", "count")
 
     def read(self, merged_BM: np.ndarray, at_B: np.ndarray) -> np.ndarray:
         """The cells of B requests; float64 or uint8, [B, F] or [B, F, size]."""
+        if self.plain:
+            return plain_cells(merged_BM, at_B, self.words_F, self.life_F)
         raw = merged_BM[:, self.words_F]
         if self.op == "hll":
             return np.ascontiguousarray(raw).view(np.uint8)
@@ -68,7 +68,29 @@ class CellReader:
         if self.op == "min":
             return np.where(raw > 0, self.base_F - raw, np.nan)
         cell = raw.astype(np.float64)
-        for half_life, columns in self.halved:
+        for half_life in np.unique(self.life_F[self.life_F > 0]).tolist():
             weight_B = WEIGHTS[sub_step(at_B, half_life)].astype(np.float64)
-            cell[:, columns] /= weight_B.reshape((-1,) + (1,) * (cell.ndim - 1))
+            cell[:, self.life_F == half_life] /= weight_B[:, None, None]
         return cell
+
+
+@numba.njit(cache=True, nogil=True)
+def plain_cells(
+    merged_BM: np.ndarray, at_B: np.ndarray, words_F: np.ndarray, life_F: np.ndarray
+) -> np.ndarray:
+    """Sums and counts as numbers, decayed where they decay: float64 [B, F].
+
+    Args:
+        merged_BM: int64 merged words.
+        at_B: int64 microseconds.
+        words_F: int64, place of each cell's word.
+        life_F: int64 half-life in microseconds; 0 does not decay.
+    """
+    cell_BF = np.empty((len(at_B), len(words_F)), dtype=np.float64)
+    for b in range(len(at_B)):
+        for f in range(len(words_F)):
+            value, life = np.float64(merged_BM[b, words_F[f]]), life_F[f]
+            if life > 0:
+                value /= np.float64(WEIGHTS[at_B[b] % life * STEPS // life])
+            cell_BF[b, f] = value
+    return cell_BF

@@ -15,15 +15,16 @@ both merge by maximum. Sketch registers lie eight to a word, the first in the lo
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from muma.config import build
 from muma.errors import ConfigError
-from muma.features.cells import CellReader
+from muma.features.cells import CellReader, plain_cells
 from muma.features.config import FeaturesConfig
 from muma.features.feature import Family, Feature, Moment, Partial, SequenceSpec
 from muma.features.keys import KeyKind
@@ -165,6 +166,7 @@ class Plan:
         writes, columns_: what is prepared of an event (`activity.py`).
         columns: names of the scalar columns, in order.
         sequences: the sequences, with the kind and the state that keep each.
+        needed: bool [K], kinds of key that a column or a sequence reads.
     """
 
     def __init__(self, config: FeaturesConfig) -> None:
@@ -177,22 +179,24 @@ class Plan:
         self.event_columns: list[Column] = []
         self.sequences: list[tuple[SequenceSpec, int, int]] = []
         self._blocks: list[_Block] = []
-        self._plain_W = np.empty(0, dtype=np.int64)  # words of sums and counts that do not decay
+        self._plain_2W = np.empty((2, 0), dtype=np.int64)  # words and half-lives of sums and counts
         families = {
             name: build(spec, where=f"features.blocks.{name}", methods=("features", "values"))
             for name, spec in config.blocks.items()
         }
         declared = {name: tuple(family.features()) for name, family in families.items()}
-        reads = self._keep(declared)
+        self._reads = self._keep(declared)
         self._keep_sequences()
         for kind in self.kinds:
             self._lay_out(kind)
         self.offsets = np.cumsum([0, *(kind.merged for kind in self.kinds)])
         names: list[str] = []
         for name, features in declared.items():
-            self._blocks.append(self._block(name, families[name], features, reads, len(names)))
+            self._blocks.append(self._block(name, families[name], features, len(names)))
             names += [column for feature in features for column in feature.columns]
         self.columns = tuple(names)
+        self._taken: np.ndarray | None = None  # columns of the blocks that are asked for; None is all
+        self.needed = self._needed()
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
             raise ConfigError(
@@ -222,6 +226,47 @@ class Plan:
         """Place of a kind of key in `kinds`."""
         return next(i for i, kind in enumerate(self.kinds) if kind.name == name)
 
+    def select(self, columns: Sequence[str], sequences: Sequence[str] = ()) -> Plan:
+        """A plan for reading only some columns of the same state.
+
+        What is not read for them costs nothing: a ranker that uses 50 columns pays for 50.
+
+        Args:
+            columns: names, in the order wanted.
+            sequences: names of the sequences wanted.
+
+        Raises:
+            ConfigError: an unknown or repeated name.
+        """
+        _known("columns", columns, self.columns)
+        _known("sequences", sequences, [spec.name for spec, _, _ in self.sequences])
+        part, wanted = copy.copy(self), set(columns)
+        part._blocks, part._plain_2W = [], np.empty((2, 0), dtype=np.int64)
+        names: list[str] = []
+        for block in self._blocks:
+            features = tuple(f for f in block.features if not wanted.isdisjoint(f.columns))
+            if features:
+                made = part._block(block.name, block.family, features, len(names))
+                part._blocks.append(made)
+                names += [column for feature in features for column in feature.columns]
+        place = {name: i for i, name in enumerate(names)}
+        part.columns = tuple(columns)
+        if part.columns != tuple(names):
+            part._taken = np.array([place[name] for name in columns], dtype=np.int64)
+        part.sequences = [entry for entry in self.sequences if entry[0].name in sequences]
+        part.needed = part._needed()
+        read = {
+            (c.key, c.window, c.partial) for b in part._blocks for f in b.features for c in f.cells
+        }
+        used = {id(self._reads[KeyKind.parse(key).name, w, p][1]) for key, w, p in read}
+        part.kinds = []
+        for kind in self.kinds:
+            keep = [i for i, found in enumerate(kind.reads) if id(found) in used]
+            part.kinds.append(
+                replace(kind, reads=[kind.reads[i] for i in keep], read_table=kind.read_table[keep])
+            )
+        return part
+
     def values(self, merged_BM: np.ndarray, present_BK: np.ndarray, moment: Moment) -> np.ndarray:
         """Turn merged integers into features.
 
@@ -233,9 +278,10 @@ class Plan:
         Returns:
             float64 [B, F], NaN where there is no value.
         """
-        values_BF = np.empty((len(moment), len(self.columns)))
+        width = self._blocks[-1].columns.stop if self._blocks else 0
+        values_BF = np.empty((len(moment), width))
         absent_BK = None if present_BK.all() else ~present_BK
-        plain_BW = merged_BM[:, self._plain_W].astype(np.float64)  # in one go: calls cost most
+        plain_BW = plain_cells(merged_BM, moment.at_B, *self._plain_2W)  # in one go: calls cost most
         for block in self._blocks:
             cells = [
                 reader.read(merged_BM, moment.at_B) if where is None else plain_BW[:, where]
@@ -245,7 +291,7 @@ class Plan:
             if absent_BK is not None:
                 found = np.where((absent_BK @ block.kinds.T)[:, :, None], np.nan, found)
             values_BF[:, block.columns] = found.reshape(len(moment), -1)
-        return values_BF
+        return values_BF if self._taken is None else values_BF[:, self._taken]
 
     def explain(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """(block, description of what it reads, columns) of every feature, for people."""
@@ -400,12 +446,18 @@ class Plan:
         write = self._write(partial.where, needs)
         return [op[partial.op], write, column, partial.words, place, bound]
 
+    def _needed(self) -> np.ndarray:
+        needed = np.zeros(len(self.kinds), dtype=bool)
+        for block in self._blocks:
+            needed |= block.kinds.any(axis=0)
+        needed[[place for _, place, _ in self.sequences]] = True
+        return needed
+
     def _block(
         self,
         name: str,
         family: Family,
         features: tuple[Feature, ...],
-        reads: Mapping[tuple, tuple[KindPlan, Read]],
         first: int,
     ) -> _Block:
         shapes = {(len(f.cells), len(f.columns)) for f in features}
@@ -414,14 +466,15 @@ class Plan:
         readers, plain = [], []
         for position in range(len(features[0].cells)):
             cells = [feature.cells[position] for feature in features]
-            found = [reads[KeyKind.parse(c.key).name, c.window, c.partial] for c in cells]
+            found = [self._reads[KeyKind.parse(c.key).name, c.window, c.partial] for c in cells]
             places = [int(self.offsets[self.kinds.index(k)]) + read.place for k, read in found]
             reader = CellReader.of(places, [c.partial for c in cells], [c.window for c in cells])
             readers.append(reader)
-            begin = len(self._plain_W)
+            begin = self._plain_2W.shape[1]
             if reader.plain:
-                self._plain_W = np.append(self._plain_W, reader.words_F)
-            plain.append(slice(begin, len(self._plain_W)) if reader.plain else None)
+                both = np.stack([reader.words_F, reader.life_F])
+                self._plain_2W = np.concatenate([self._plain_2W, both], axis=1)
+            plain.append(slice(begin, begin + len(cells)) if reader.plain else None)
         needed = np.zeros((len(features), len(self.kinds)), dtype=bool)
         for row, feature in enumerate(features):
             for key in (*feature.keys, *(cell.key for cell in feature.cells)):
@@ -436,6 +489,18 @@ class Plan:
             needed,
             slice(first, first + width),
         )
+
+
+def _known(what: str, asked: Sequence[str], known: Sequence[str]) -> None:
+    unknown = sorted(set(asked) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"{what}: there is no {unknown[0]!r} among the {len(known)} of this plan; "
+            f"'muma features RECIPE --list' prints them"
+        )
+    repeated = [name for name, times in Counter(asked).items() if times > 1]
+    if repeated:
+        raise ConfigError(f"{what}: {repeated[0]!r} is asked for twice")
 
 
 def _check(window: Window, partial: Partial) -> None:

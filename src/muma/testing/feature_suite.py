@@ -202,6 +202,24 @@ class FeatureSuite:
         self._same(found, self._expected(seed))
 
     @pytest.mark.parametrize("seed", SEEDS)
+    def test_a_reader_of_some_columns_reads_the_same(self, seed: int) -> None:
+        world, store = self._world(seed), MemoryStore()
+        engine = self._engine(world, store)
+        feed = Feed.of(world.log, derive(seed, "serve"), horizon=parse_span("1h"))
+        last = int(world.at_B.max())
+        feed.send(engine, feed.rows(-(2**62), last))
+        engine.commit()
+        plan, catalogue = self._plan(), Catalogue.of(world.log)
+        asked = (world.user_B, world.item_B, np.full(len(world.at_B), last))
+        whole = FeatureReader(plan, store, catalogue).table(*asked)
+        columns = plan.columns[::-2]
+        names = [spec.name for spec, _, _ in plan.sequences]
+        reader = FeatureReader(plan, store, catalogue, columns=columns, sequences=names)
+        part = reader.table(*asked)
+        assert part.columns == columns
+        assert_same_tables(part, whole, columns=columns)
+
+    @pytest.mark.parametrize("seed", SEEDS)
     def test_it_resumes_from_its_last_commit(self, seed: int) -> None:
         world, store = self._world(seed).moments(12), MemoryStore()
         found = self._serve(

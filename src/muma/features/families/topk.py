@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 from pydantic import Field
 
@@ -67,9 +68,12 @@ class TopK:
         return values
 
 
-def total_of(counts: np.ndarray) -> np.ndarray:
-    """Sum over the last axis in a fixed order, so that no layout can change a bit."""
-    total = counts[..., 0].copy()
-    for place in range(1, counts.shape[-1]):
-        total += counts[..., place]
-    return total
+@numba.njit(cache=True, nogil=True)
+def total_of(counts_BFC: np.ndarray) -> np.ndarray:
+    """Sum over the last axis in a fixed order, so that no layout can change a bit: float64 [B, F]."""
+    total_BF = np.zeros(counts_BFC.shape[:2], dtype=np.float64)
+    for b in range(counts_BFC.shape[0]):
+        for f in range(counts_BFC.shape[1]):
+            for c in range(counts_BFC.shape[2]):
+                total_BF[b, f] += counts_BFC[b, f, c]
+    return total_BF

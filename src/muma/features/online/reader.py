@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,14 +37,26 @@ class FeatureReader:
         plan: the features, the ones that the writing engine was built on.
         store: opened for reading.
         catalogue: attributes of items.
+        columns: the ones to read, in this order; None is every column and every sequence.
+        sequences: with `columns`, the sequences to read.
 
     Raises:
         StoreError: the store holds the state of other features.
+        ConfigError: the plan has no such column or sequence.
     """
 
-    def __init__(self, plan: Plan, store: StateStore, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        store: StateStore,
+        catalogue: Catalogue,
+        *,
+        columns: Sequence[str] | None = None,
+        sequences: Sequence[str] = (),
+    ) -> None:
         self.plan, self._store = plan, store
-        self._reading = Reading(plan, catalogue)
+        read = plan if columns is None else plan.select(columns, sequences)
+        self._reading = Reading(read, catalogue)
         self._signs = [signature(kind) for kind in plan.kinds]
         self._scratch = threading.local()  # a place in `kinds` -> int64 [rows, width]
         with store.snapshot() as snapshot:

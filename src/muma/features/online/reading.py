@@ -88,9 +88,11 @@ class Reading:
         plan, count = self.plan, len(item_B)
         parts = components(plan, self.catalogue, user_B, item_B)
         merged_BM = np.zeros((count, plan.merged), dtype=np.int64)
-        present_BK = np.zeros((count, len(plan.kinds)), dtype=np.bool_)
+        present_BK = np.ones((count, len(plan.kinds)), dtype=np.bool_)
         found: dict[int, tuple[np.ndarray, np.ndarray, bool]] = {}
         for place, kind in enumerate(plan.kinds):
+            if not plan.needed[place]:
+                continue
             shared = one_user and count > 1 and set(kind.key.components) <= _ALONE
             keep = slice(0, 1) if shared else slice(None)
             keys, present = pack([parts[name][keep] for name in kind.key.components])
