@@ -1,0 +1,1 @@
+"""Gradient-boosted engines behind the contract of `muma.ranking.ranker.Engine`."""
