@@ -2,7 +2,8 @@
 
     python benchmarks/as_of.py --quick --json
 
-Three sizes of one world, in which events, users and rows grow together, show how the cost grows. Each
+Three sizes of one world of 1 M users, in which events and rows grow together as with a longer log,
+show how the cost grows; `crowd_growth` is the same where users grow, too, and leave the caches. Each
 measurement runs in a process of its own, so that `peak_mib` is its own; a small table is written
 before the clock starts, so that the kernels are compiled or loaded.
 """
@@ -44,9 +45,9 @@ FIFTY = {
 }  # fmt: skip
 
 
-def synthetic(n: int) -> dict[str, float]:
-    """Materialise `n / 10` rows over `n` events of `n / 10` users, in a week."""
-    plan, users = Plan(parse(FeaturesConfig, FIFTY)), max(n // 10, 1)
+def synthetic(n: int, users: int) -> dict[str, float]:
+    """Materialise `n / 10` rows over `n` events of so many users, in a week."""
+    plan = Plan(parse(FeaturesConfig, FIFTY))
     frame = events(n, users, seed=8, start=START, per_second=n / 604_800).sort("timestamp")
     ids = [Vocabulary(pl.Series("id", range(size), dtype=pl.Int64)) for size in (users, ITEMS)]
     log = EventLog(frame.lazy(), *ids)
@@ -81,20 +82,19 @@ def timed(log: EventLog, rows: pl.DataFrame, plan: Plan, items: object) -> dict[
 
 def main() -> None:
     """Command line."""
-    if len(sys.argv) == 3 and sys.argv[1] in ("synthetic", "kuairand"):
-        print(
-            json.dumps(
-                {"synthetic": synthetic, "kuairand": kuairand}[sys.argv[1]](int(sys.argv[2]))
-            )
-        )
+    if len(sys.argv) > 2 and sys.argv[1] in ("synthetic", "kuairand"):
+        part = {"synthetic": synthetic, "kuairand": kuairand}[sys.argv[1]]
+        print(json.dumps(part(*map(int, sys.argv[2:]))))
         return
     args = common.parser(__doc__).parse_args()
     sizes = (250_000, 500_000, 1_000_000) if args.quick else (2_500_000, 5_000_000, 10_000_000)
     result: dict[str, object] = {}
     for name, size in zip(("small", "medium", "large"), sizes, strict=True):
-        found = common.in_fresh_process(__file__, "synthetic", str(size))
+        found = common.in_fresh_process(__file__, "synthetic", str(size), str(sizes[-1] // 10))
         result |= {f"{name}_{key}": value for key, value in found.items()}
     result["growth_small_to_large"] = float(result["large_s"]) / float(result["small_s"])
+    few = common.in_fresh_process(__file__, "synthetic", str(sizes[0]), str(sizes[0] // 10))
+    result["crowd_growth"] = float(result["large_s"]) / float(few["s"])
     found = common.in_fresh_process(__file__, "kuairand", "10000" if args.quick else "100000")
     result |= {f"kuairand_{key}": value for key, value in found.items()}
     common.emit(result, as_json=args.json)

@@ -17,7 +17,8 @@ from muma.events.stream import ACTIONS, FIXATION, STREAM_COLUMNS
 from muma.features.catalogue import Catalogue
 from muma.features.followers import Followers
 from muma.features.keys import KeyKind, pack
-from muma.features.plan import Plan, Write
+from muma.features.kind_plan import Write
+from muma.features.plan import Plan
 from muma.features.sketch_hash import coupons
 
 _BASE = {

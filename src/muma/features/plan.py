@@ -1,16 +1,5 @@
-"""A set of features, compiled: which integers each kind of key keeps, and how columns read them.
-
-The state of a key is one row of 64-bit integers, all zero when nothing has happened:
-
-    row[0]        time of the newest event that wrote here, microseconds + 1
-    Sliding       `slots` x [pane + 1, words ...]: the ring; pane k lives in slot k mod slots
-    Decay         [epoch + 1, words ...] of the folded past, then `slots` x [epoch + 1, words ...]
-    AllTime       [words ...]
-    Gap           `slots` x [start + 1, end + 1, words ...], newest session first
-    sequence      [count], then `slots` x [time, item + 1 << 16 | kind << 8 | domain, dwell], oldest first
-
-Words of `min` hold `high - value + 1` and of `max` `value - low + 1`, so that zero means nothing and
-both merge by maximum. Sketch registers lie eight to a word, the first in the lowest byte.
+"""A set of features, compiled: which integers each kind of key keeps (`kind_plan.py`), and how columns
+read them.
 """
 
 from __future__ import annotations
@@ -18,7 +7,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,121 +15,29 @@ from muma.config import build
 from muma.errors import ConfigError
 from muma.features.cells import CellReader, plain_cells
 from muma.features.config import FeaturesConfig
-from muma.features.feature import Family, Feature, Moment, Partial, SequenceSpec
+from muma.features.feature import Cell, Family, Feature, Moment, Partial, SequenceSpec
 from muma.features.keys import KeyKind
+from muma.features.kind_plan import (
+    ADD,
+    ALL_TIME,
+    BEST,
+    BUCKET,
+    DECAY,
+    GAP,
+    HLL,
+    LIVE_EPOCHS,
+    SEQUENCE,
+    SLIDING,
+    Column,
+    KindPlan,
+    Read,
+    State,
+    Write,
+)  # fmt: skip
 from muma.features.measure import IDS, Measure
 from muma.features.span import parse_span
-from muma.features.where import ANY, Where, filters
-from muma.features.window import DECAY_LIMIT, AllTime, Decay, Gap, Sliding, Window
-
-SLIDING, DECAY, ALL_TIME, GAP, SEQUENCE = range(5)
-ADD, BEST, HLL, BUCKET = range(4)
-LIVE_EPOCHS = 4  # epochs of a decayed sum that can still take late events
-HEADER = 1  # words before the first state
-
-
-@dataclass(frozen=True)
-class Write:
-    """A bit of an event: it passes the filter `where` and has the column `needs`."""
-
-    where: str
-    needs: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of integers prepared per event: a measure, or an id as number or as hash coupon."""
-
-    measure: Measure
-    hashed: bool = False
-
-
-@dataclass
-class State:
-    """One state inside a row (see the module's picture)."""
-
-    kind: int
-    span: int  # pane, half-life or gap in microseconds; 0 else
-    slots: int
-    horizon: int  # microseconds; -1 is for ever
-    member: int  # write that makes an event a member (sessions, sequences); -1 else
-    label: str
-    offset: int = 0
-    stride: int = 0
-    partials: list[Partial] = field(default_factory=list)
-    first_part: int = 0
-
-    @property
-    def head(self) -> int:
-        """Words before a slot's partials."""
-        return {SLIDING: 1, DECAY: 1, ALL_TIME: 0, GAP: 2, SEQUENCE: 0}[self.kind]
-
-    @property
-    def words(self) -> int:
-        """Words of the whole state."""
-        return {
-            SLIDING: self.slots * self.stride,
-            DECAY: (self.slots + 1) * self.stride,
-            ALL_TIME: self.stride,
-            GAP: self.slots * self.stride,
-            SEQUENCE: 1 + self.slots * 3,
-        }[self.kind]
-
-    @property
-    def reach(self) -> int:
-        """Microseconds after its newest event at which the state reads as nothing; -1 is never."""
-        if self.kind == SLIDING:
-            return self.slots * self.span
-        if self.kind == DECAY:
-            return DECAY_LIMIT * self.span
-        # a session stays open to members for its gap
-        return max(self.horizon, self.span) if self.kind == GAP else self.horizon
-
-
-@dataclass(frozen=True)
-class Read:
-    """A merged partial: where it is kept and where it goes in the merged integers."""
-
-    state: int
-    part: int  # place among the state's partials
-    argument: int  # panes of a window; 0 open or 1 closed session
-    place: int  # first word among the merged words of the key kind
-    words: int
-
-
-@dataclass
-class KindPlan:
-    """Everything kept under one kind of key, as objects and as the arrays that kernels read.
-
-    Shape:
-        state_table: int64 [S, 9] = kind, span, slots, offset, stride, first part, end part, horizon,
-            member write.
-        part_table: int64 [P, 6] = op, write, column, words, word offset in a slot, bound.
-        sign_table: int64 [P]: a `BEST` part keeps the maximum of `sign * (value - bound)`, where
-            the sign is -1 and the bound `high + 1` for a min, +1 and `low - 1` for a max.
-        read_table: int64 [R, 5] = state, part, argument, place, words.
-    """
-
-    key: KeyKind
-    states: list[State] = field(default_factory=list)
-    reads: list[Read] = field(default_factory=list)
-    width: int = HEADER
-    merged: int = 0
-    state_table: np.ndarray = field(default_factory=lambda: np.zeros((0, 9), np.int64))
-    part_table: np.ndarray = field(default_factory=lambda: np.zeros((0, 6), np.int64))
-    sign_table: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    read_table: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.int64))
-
-    @property
-    def name(self) -> str:
-        """Name of the kind of key: the store's table."""
-        return self.key.name
-
-    @property
-    def reach(self) -> int:
-        """Microseconds after its newest event at which a key reads as nothing; -1 is never."""
-        reaches = [state.reach for state in self.states]
-        return -1 if -1 in reaches else max(reaches, default=0)
+from muma.features.where import Where, filters
+from muma.features.window import AllTime, Decay, Gap, Sliding, Window
 
 
 @dataclass(frozen=True)
@@ -195,7 +92,9 @@ class Plan:
             self._blocks.append(self._block(name, families[name], features, len(names)))
             names += [column for feature in features for column in feature.columns]
         self.columns = tuple(names)
-        self._taken: np.ndarray | None = None  # columns of the blocks that are asked for; None is all
+        self._taken: np.ndarray | None = (
+            None  # columns of the blocks that are asked for; None is all
+        )
         self.needed = self._needed()
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
@@ -240,32 +139,29 @@ class Plan:
         """
         _known("columns", columns, self.columns)
         _known("sequences", sequences, [spec.name for spec, _, _ in self.sequences])
-        part, wanted = copy.copy(self), set(columns)
-        part._blocks, part._plain_2W = [], np.empty((2, 0), dtype=np.int64)
+        part = copy.copy(self)
+        part._narrow(tuple(columns), sequences)  # noqa: SLF001 - a copy of ours
+        return part
+
+    def _narrow(self, columns: tuple[str, ...], sequences: Sequence[str]) -> None:
+        wanted = set(columns)
+        whole, self._blocks, self._plain_2W = self._blocks, [], np.empty((2, 0), dtype=np.int64)
         names: list[str] = []
-        for block in self._blocks:
+        for block in whole:
             features = tuple(f for f in block.features if not wanted.isdisjoint(f.columns))
             if features:
-                made = part._block(block.name, block.family, features, len(names))
-                part._blocks.append(made)
+                self._blocks.append(self._block(block.name, block.family, features, len(names)))
                 names += [column for feature in features for column in feature.columns]
-        place = {name: i for i, name in enumerate(names)}
-        part.columns = tuple(columns)
-        if part.columns != tuple(names):
-            part._taken = np.array([place[name] for name in columns], dtype=np.int64)
-        part.sequences = [entry for entry in self.sequences if entry[0].name in sequences]
-        part.needed = part._needed()
-        read = {
-            (c.key, c.window, c.partial) for b in part._blocks for f in b.features for c in f.cells
-        }
-        used = {id(self._reads[KeyKind.parse(key).name, w, p][1]) for key, w, p in read}
-        part.kinds = []
-        for kind in self.kinds:
-            keep = [i for i, found in enumerate(kind.reads) if id(found) in used]
-            part.kinds.append(
-                replace(kind, reads=[kind.reads[i] for i in keep], read_table=kind.read_table[keep])
-            )
-        return part
+        self.columns = columns
+        self._taken = None
+        if columns != tuple(names):
+            place = {name: i for i, name in enumerate(names)}
+            self._taken = np.array([place[name] for name in columns], dtype=np.int64)
+        self.sequences = [entry for entry in self.sequences if entry[0].name in sequences]
+        self.needed = self._needed()
+        cells = {cell for feature in self.features for cell in feature.cells}
+        used = {id(self._reads[_signature(cell)][1]) for cell in cells}
+        self.kinds = [_only(kind, used) for kind in self.kinds]
 
     def values(self, merged_BM: np.ndarray, present_BK: np.ndarray, moment: Moment) -> np.ndarray:
         """Turn merged integers into features.
@@ -281,7 +177,9 @@ class Plan:
         width = self._blocks[-1].columns.stop if self._blocks else 0
         values_BF = np.empty((len(moment), width))
         absent_BK = None if present_BK.all() else ~present_BK
-        plain_BW = plain_cells(merged_BM, moment.at_B, *self._plain_2W)  # in one go: calls cost most
+        plain_BW = plain_cells(
+            merged_BM, moment.at_B, *self._plain_2W
+        )  # in one go: calls cost most
         for block in self._blocks:
             cells = [
                 reader.read(merged_BM, moment.at_B) if where is None else plain_BW[:, where]
@@ -366,7 +264,7 @@ class Plan:
                     self._kind(extra)
                 for cell in feature.cells:
                     kind = self._kind(cell.key)
-                    signature = (kind.name, cell.window, cell.partial)
+                    signature = _signature(cell)
                     if signature in reads:
                         continue
                     _check(cell.window, cell.partial)
@@ -466,7 +364,7 @@ class Plan:
         readers, plain = [], []
         for position in range(len(features[0].cells)):
             cells = [feature.cells[position] for feature in features]
-            found = [self._reads[KeyKind.parse(c.key).name, c.window, c.partial] for c in cells]
+            found = [self._reads[_signature(cell)] for cell in cells]
             places = [int(self.offsets[self.kinds.index(k)]) + read.place for k, read in found]
             reader = CellReader.of(places, [c.partial for c in cells], [c.window for c in cells])
             readers.append(reader)
@@ -489,6 +387,19 @@ class Plan:
             needed,
             slice(first, first + width),
         )
+
+
+def _signature(cell: Cell) -> tuple[str, Window, Partial]:
+    """What tells reads apart."""
+    return KeyKind.parse(cell.key).name, cell.window, cell.partial
+
+
+def _only(kind: KindPlan, used: set[int]) -> KindPlan:
+    """The same state with some of its reads."""
+    keep = [place for place, read in enumerate(kind.reads) if id(read) in used]
+    return replace(
+        kind, reads=[kind.reads[place] for place in keep], read_table=kind.read_table[keep]
+    )
 
 
 def _known(what: str, asked: Sequence[str], known: Sequence[str]) -> None:
@@ -520,6 +431,3 @@ def _check(window: Window, partial: Partial) -> None:
         raise ConfigError(
             f"window {window.label!r} forgets by the time of the last event: only a recency can use it"
         )
-
-
-__all__ = ["ANY", "Column", "KindPlan", "Plan", "Read", "State", "Write"]

@@ -79,11 +79,18 @@ def read(
         for place, (layout, bits_WM) in zip(kept, _ahead(pool, laid_out, kept), strict=True):
             if not len(layout.first_S):
                 continue
+            # jobs write one column each: in the order of the layout that is a sweep, in the order of
+            # the chunk it would be a cache miss a word
+            row_R = np.arange(len(layout.row_R))
+            merged_RM = np.zeros((len(row_R), plan.kinds[place].merged), dtype=np.int64)
             merge = Merge(
-                plan, plan.kinds[place], history.events, layout, bits_WM, merged_BM,
-                int(plan.offsets[place]),
+                plan, plan.kinds[place], history.events, layout._replace(row_R=row_R), bits_WM,
+                merged_RM,
             )  # fmt: skip
-            list(pool.map(_run, [*merge.jobs(), *_last(merge, place, sequences)]))
+            jobs = [*merge.jobs(), *_last(merge, layout, place, sequences)]
+            list(pool.map(_run, jobs))
+            first = int(plan.offsets[place])
+            merged_BM[layout.row_R, first : first + merged_RM.shape[1]] = merged_RM
         _values(history, rows, merged_BM, present_BK, values_BF, pool)
 
 
@@ -105,14 +112,16 @@ def _run(job: Job) -> None:
     job()
 
 
-def _last(merge: Merge, place: int, sequences: Mapping[str, Sequences]) -> Iterator[Job]:
+def _last(
+    merge: Merge, layout: Layout, place: int, sequences: Mapping[str, Sequences]
+) -> Iterator[Job]:
     """Jobs that fill the sequences of the kind of key at `place`."""
     events = merge.events
     for spec, kind, state in merge.plan.sequences:
         if kind == place:
             member, horizon = merge.kind.states[state].member, merge.kind.states[state].horizon
             yield partial(
-                lasts.fill, merge.layout, merge.mask(member, member), events.packed_N,
+                lasts.fill, layout, merge.mask(member, member), events.packed_N,
                 events.dwell_N, horizon, sequences[spec.name],
             )  # fmt: skip
 

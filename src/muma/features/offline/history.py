@@ -48,9 +48,11 @@ class Events:
         """Unfilled arrays for `n` events; words of sequences only if the plan has sequences."""
         words = max(1, -(-len(plan.writes) // 64))
         entries = n if plan.sequences else 0
+        # an event's time and bits lie together: kernels that hop from event to event wait once
+        together_NX = np.empty((n, 1 + words), dtype=np.int64)
         return cls(
-            np.empty(n, dtype=np.int64),
-            np.empty((words, n), dtype=np.uint64),
+            together_NX[:, 0],
+            together_NX[:, 1:].T.view(np.uint64),
             np.empty((len(plan.event_columns), n), dtype=np.int64),
             np.empty(entries, dtype=np.int64),
             np.empty(entries, dtype=np.int64),

@@ -93,37 +93,31 @@ def lay_out(
         np.empty(pairs, dtype=np.int64),
     )
     bits_WM = np.empty((len(events.bits_WN), pairs), dtype=np.uint64)
-    _see(layout, events.time_N)
-    for bits_N, bits_M in zip(events.bits_WN, bits_WM, strict=True):
-        _gather(layout, bits_N, bits_M)
+    _see(layout, events.time_N, events.bits_WN, bits_WM)
     return layout, bits_WM
 
 
 @numba.njit(cache=True, nogil=True)
-def _see(layout: Layout, time_N: np.ndarray) -> None:  # pragma: no cover - compiled
-    """Find what each row sees, filling times; a key's events end at what its last row sees."""
+def _see(
+    layout: Layout, time_N: np.ndarray, bits_WN: np.ndarray, bits_WM: np.ndarray
+) -> None:  # pragma: no cover - compiled
+    """Find what each row sees, filling times and bits; a key's events end at what its last row sees."""
     for s in range(len(layout.first_S)):
         first, last = layout.first_S[s], layout.last_S[s]
         place = first
         for r in range(layout.row_S[s], layout.row_S[s + 1]):
             while place < last:
-                time = time_N[layout.event_M[place]]
+                event = layout.event_M[place]
+                time = time_N[event]
                 if time >= layout.at_R[r]:
                     break
                 layout.time_M[place] = time
+                for w in range(len(bits_WN)):
+                    bits_WM[w, place] = bits_WN[w, event]
                 place += 1
             layout.start_R[r] = first
             layout.end_R[r] = place
         layout.last_S[s] = place
-
-
-@numba.njit(cache=True, nogil=True)
-def _gather(
-    layout: Layout, from_N: np.ndarray, to_M: np.ndarray
-) -> None:  # pragma: no cover - compiled
-    for s in range(len(layout.first_S)):
-        for place in range(layout.first_S[s], layout.last_S[s]):
-            to_M[place] = from_N[layout.event_M[place]]
 
 
 @numba.njit(cache=True, nogil=True)

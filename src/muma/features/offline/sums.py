@@ -5,33 +5,44 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from muma.features.offline.layout import Layout, Mask, taken
-from muma.features.offline.ranges import Ranges
+from muma.features.offline.layout import Layout, Mask, longest, taken
 
 
 @numba.njit(cache=True, nogil=True)
-def totals(
-    layout: Layout, mask: Mask, ones: bool, values_N: np.ndarray
-) -> np.ndarray:  # pragma: no cover - compiled
-    """Running totals of `values_N` (of ones if `ones`); int64 [M + 1], before each place."""
-    total_M = np.empty(len(layout.event_M) + 1, dtype=np.int64)
-    total_M[0] = 0
-    total = np.int64(0)
+def sums(
+    layout: Layout,
+    mask: Mask,
+    ones: bool,
+    values_N: np.ndarray,
+    start_KR: np.ndarray,
+    end_KR: np.ndarray,
+    place_K: np.ndarray,
+    merged_RM: np.ndarray,
+) -> None:  # pragma: no cover - compiled
+    """Write each row's totals of K windows; the running totals of one key at a time stay in the cache.
+
+    Args:
+        layout: the rows.
+        mask: which events count.
+        ones: count events instead of adding their values.
+        values_N: int64, a value of each event.
+        start_KR: int64, first event of each window of each row.
+        end_KR: int64, the place after its last.
+        place_K: int64, the word of each window.
+        merged_RM: int64, written.
+    """
+    total_m = np.empty(longest(layout) + 1, dtype=np.int64)
     for s in range(len(layout.first_S)):
-        total_M[layout.first_S[s]] = total
-        for place in range(layout.first_S[s], layout.last_S[s]):
+        first, total = layout.first_S[s], np.int64(0)
+        total_m[0] = 0
+        for place in range(first, layout.last_S[s]):
             if taken(mask, place):
                 total += 1 if ones else values_N[layout.event_M[place]]
-            total_M[place + 1] = total
-    return total_M
-
-
-@numba.njit(cache=True, nogil=True)
-def differences(
-    layout: Layout, total_M: np.ndarray, ranges: Ranges, merged_BM: np.ndarray, place: int
-) -> None:  # pragma: no cover - compiled
-    """Write the total of each row's range into word `place`."""
-    for r in range(len(layout.row_R)):
-        start, end = ranges.start_R[r], ranges.end_R[r]
-        if end > start:
-            merged_BM[layout.row_R[r], place] = total_M[end] - total_M[start]
+            total_m[place - first + 1] = total
+        for r in range(layout.row_S[s], layout.row_S[s + 1]):
+            for k in range(len(place_K)):
+                start, end = start_KR[k, r], end_KR[k, r]
+                if end > start:
+                    merged_RM[layout.row_R[r], place_K[k]] = (
+                        total_m[end - first] - total_m[start - first]
+                    )

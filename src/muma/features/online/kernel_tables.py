@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from muma.features.plan import ADD, GAP, SEQUENCE, KindPlan
+from muma.features.kind_plan import ADD, GAP, SEQUENCE, KindPlan
 from muma.features.window import WEIGHTS
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from muma.features.kind_plan import ADD, ALL_TIME, BEST, BUCKET, DECAY, GAP, SLIDING
 from muma.features.online.kernel_tables import KernelTables
-from muma.features.plan import ADD, ALL_TIME, BEST, BUCKET, DECAY, GAP, SLIDING
 from muma.features.window import DECAY_LIMIT
 
 

@@ -19,10 +19,11 @@ import numba
 import numpy as np
 
 from muma.errors import StoreError
+from muma.features.kind_plan import DECAY, GAP, SEQUENCE, SLIDING, KindPlan
 from muma.features.online.kernel_tables import KernelTables
 from muma.features.online.read_kernel import read_row
 from muma.features.online.tidy_kernel import tidy
-from muma.features.plan import DECAY, GAP, SEQUENCE, SLIDING, KindPlan, Plan
+from muma.features.plan import Plan
 from muma.features.store import Records
 
 FORMAT = 1

@@ -9,11 +9,11 @@ import numpy as np
 
 from muma.errors import StoreError
 from muma.features.activity import Prepared
+from muma.features.kind_plan import KindPlan
 from muma.features.online import index
 from muma.features.online.kernel_tables import KernelTables, kernel_tables
 from muma.features.online.record import decode, encode, signature
 from muma.features.online.write_kernel import write
-from muma.features.plan import KindPlan
 from muma.features.store import Records
 
 FIRST_BITS = 10

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from muma.features.kind_plan import ALL_TIME, DECAY, GAP, SEQUENCE, SLIDING
 from muma.features.online.kernel_tables import KernelTables
-from muma.features.plan import ALL_TIME, DECAY, GAP, SEQUENCE, SLIDING
 from muma.features.window import DECAY_LIMIT
 
 

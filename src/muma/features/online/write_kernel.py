@@ -14,8 +14,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from muma.features.kind_plan import ADD, ALL_TIME, BEST, BUCKET, DECAY, GAP, HLL, SLIDING
 from muma.features.online.kernel_tables import KernelTables
-from muma.features.plan import ADD, ALL_TIME, BEST, BUCKET, DECAY, GAP, HLL, SLIDING
 from muma.features.window import DECAY_LIMIT, STEPS
 
 CHUNK = 2048  # pairs at once
