@@ -55,7 +55,9 @@ class XGBoostEngine(BoostedEngine[XGBoostConfig]):
         held_out = valid if rounds is not None else None
         data = self._matrix(train)
         stop = (
-            [xgboost.callback.EarlyStopping(rounds, save_best=True)] if held_out is not None else []
+            [xgboost.callback.EarlyStopping(rounds=rounds, save_best=True)]
+            if held_out is not None
+            else []
         )
         evals = [(self._matrix(held_out, data), "valid")] if held_out is not None else []
         self._booster = self._trained(data, self.config.trees, evals=evals, callbacks=stop)
