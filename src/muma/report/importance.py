@@ -74,7 +74,7 @@ def draw_importance(
     """
     check_attributions(phi_NF, columns)
     mean_F, low_F, high_F = importance(phi_NF, group_N=group_N, seed=seed, level=level)
-    chosen = largest(phi_NF, first)[::-1].tolist()
+    chosen = [int(f) for f in largest(phi_NF, first)[::-1]]
     colours = group_colours([groups[f] for f in chosen[::-1]])
     with canvas(path, width=8.2, height=1.6 + 0.32 * len(chosen), title=title) as (_, axis):
         for at, f in enumerate(chosen):
