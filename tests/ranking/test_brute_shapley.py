@@ -15,6 +15,11 @@ import numpy as np
 import pytest
 import xgboost
 
+from muma.ranking.engines.lightgbm import LightGBMEngine
+from muma.ranking.engines.xgboost import XGBoostEngine
+from muma.ranking.pair import Pair, PairConfig
+from muma.ranking.ranker import Examples
+
 F = 6
 XGBOOST, LIGHTGBM = 1e-5, 1e-10
 """XGBoost adds up contributions in float32; LightGBM in float64."""
@@ -161,3 +166,45 @@ def test_shap_agrees_on_xgboost(world, in_xgboost):
 @QUIET
 def test_shap_agrees_on_lightgbm(world, in_lightgbm):
     np.testing.assert_allclose(shap_values(in_lightgbm[0], world[2]), in_lightgbm[1], atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def pair(world):
+    """A fitted pair of small engines, alpha given so that both speak."""
+    x, y, _ = world
+    examples = Examples(tuple(f"c{f}" for f in range(F)), x, y, np.arange(len(y)) // 5)
+    small = {"trees": 5, "leaves": 6, "learning_rate": 0.5}
+    engines = {
+        "first": {"use": "muma.ranking.engines.xgboost.XGBoostEngine", **small},
+        "second": {"use": "muma.ranking.engines.lightgbm.LightGBMEngine", **small},
+    }
+    config = PairConfig.model_validate({**engines, "alpha": 0.4, "resamples": 0})
+    rows = [np.arange(0, 300), np.arange(300, 350), np.arange(350, 400)]
+    return Pair(config).fit(*(examples.rows(keep) for keep in rows))
+
+
+def brute_engine(engine, rows):
+    """Eq. (21) on the trees of a fitted engine; the intercept is what the trees leave over."""
+    if isinstance(engine, XGBoostEngine):
+        dump = engine.booster.get_dump(dump_format="json", with_stats=True)
+        trees = [of_xgboost(json.loads(text)) for text in dump]
+    else:
+        assert isinstance(engine, LightGBMEngine)
+        dump = engine.booster.dump_model()["tree_info"]
+        trees = [of_lightgbm(tree["tree_structure"]) for tree in dump]
+    whole = frozenset(range(F))
+    rows = [row.astype(float) for row in rows]
+    summed = np.array([sum(expected(tree, row, whole) for tree in trees) for row in rows])
+    left = engine.margin(np.array(rows, np.float32)) - summed
+    assert np.ptp(left) < XGBOOST
+    return np.array([brute(trees, row, left.mean()) for row in rows])
+
+
+def test_engines_and_their_pair_are_eq_21(world, pair):
+    rows = world[2]
+    first, second = (brute_engine(engine, rows) for engine in (pair.first, pair.second))
+    np.testing.assert_allclose(pair.first.contributions(rows), first, atol=XGBOOST)
+    np.testing.assert_allclose(pair.second.contributions(rows), second, atol=1e-9)
+    slopes = pair.report().first.slope, pair.report().second.slope
+    both = 0.4 * slopes[0] * first + 0.6 * slopes[1] * second
+    np.testing.assert_allclose(pair.contributions(rows)[:, :F], both[:, :F], atol=XGBOOST)

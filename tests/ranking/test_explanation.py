@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 from muma.errors import ConfigError, DataError
 from muma.ranking.explanation import Explanation, Part, explain, what_if, why_above, without
 from muma.ranking.groups import GROUPS, GroupsConfig, group_columns, group_of, sum_groups
+from muma.ranking.multi import MultiRanker, MultiRankerConfig
 from muma.ranking.phrases import TEMPLATES, Subject, WordsConfig, describe
-from muma.ranking.ranker import Slate
+from muma.ranking.ranker import Examples, Slate
 from muma.ranking.sentences import SentencesConfig, sentence, sentence_above
 from muma.ranking.units import duration, number, share, window
 
@@ -295,3 +296,32 @@ def test_units_at_their_edges():
     for label in ("", "7", "decay", "7x", "opened"):
         with pytest.raises(ValueError, match="no window"):
             window(label)
+
+
+def test_a_real_ranker_is_explained_to_a_millionth():
+    rng = np.random.default_rng(2)
+    value_NF = rng.normal(size=(900, 5)).astype(np.float32)
+    label_N = (rng.random(900) < 1 / (1 + np.exp(-value_NF[:, 0] + value_NF[:, 1]))).astype(float)
+    whole = Examples(COLUMNS, value_NF, label_N, np.arange(900) // 10)
+    train, later = whole.rows(np.arange(600)), whole.rows(np.arange(600, 900))
+    engine = {"trees": 20, "leaves": 8}
+    config = MultiRankerConfig.model_validate({
+        "labels": {"click": 1.0, "like": 0.5},
+        "fixed": {"clock.hour": 1.0},
+        "pair": {"resamples": 0, "first": {"use": "muma.ranking.engines.xgboost.XGBoostEngine", **engine},
+                 "second": {"use": "muma.ranking.engines.lightgbm.LightGBMEngine", **engine}},
+    })  # fmt: skip
+    ranker = MultiRanker(config).fit(
+        {"click": train, "like": train}, later={"click": later, "like": later}
+    )
+    slate = ranker.rank(np.ascontiguousarray(value_NF[:12]), np.arange(12))
+    for place in range(12):
+        assert explain(slate, place).total == pytest.approx(slate.score_N[place], abs=1e-6)
+        apart = why_above(slate, 0, place)
+        assert apart.total == pytest.approx(slate.score_N[0] - slate.score_N[place], abs=1e-6)
+    found = what_if(slate, ranker.score, 0, without(COLUMNS, "history"))
+    by_hand = slate.value_NF.copy()
+    by_hand[0, 0] = np.nan
+    assert found.score_after == ranker.score(by_hand)[0]
+    assert found.rank_after > found.rank_before == 1
+    assert sentence(explain(slate, 0)).startswith("Shown first: ")

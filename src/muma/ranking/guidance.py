@@ -132,19 +132,24 @@ def effect(fold: Fold, config: GuidanceConfig | None = None) -> tuple[np.ndarray
         if known_N.sum() < 3:
             continue
         x, y = (rankdata(a[known_N, f]) for a in (fold.value_NF, fold.phi_NF))
-        drawn_R = _correlation(x, y, weight_RN[:, known_N])
+        moments_N6 = np.zeros((n, 6))
+        moments_N6[known_N] = _moments(x, y)
+        drawn_R = _correlation(weight_RN @ moments_N6)
         at_F[f] = drawn_R[0]
         drawn_R = drawn_R[1:][np.isfinite(drawn_R[1:])]
         error_F[f] = drawn_R.std(ddof=1) if len(drawn_R) > 1 else np.nan
     return at_F, error_F
 
 
-def _correlation(x_N: np.ndarray, y_N: np.ndarray, weight_RN: np.ndarray) -> np.ndarray:
-    """Weighted Pearson correlation by weights' row; NaN where one side is constant."""
+def _moments(x_N: np.ndarray, y_N: np.ndarray) -> np.ndarray:
     x_N, y_N = x_N - x_N.mean(), y_N - y_N.mean()
-    moments_N5 = np.column_stack([x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N])
+    return np.column_stack([np.ones(len(x_N)), x_N, y_N, x_N * x_N, y_N * y_N, x_N * y_N])
+
+
+def _correlation(sum_R6: np.ndarray) -> np.ndarray:
+    """Pearson correlation from summed moments, by row; NaN where one side is constant."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        x, y, xx, yy, xy = (weight_RN @ moments_N5 / weight_RN.sum(axis=1, keepdims=True)).T
+        x, y, xx, yy, xy = (sum_R6[:, 1:] / sum_R6[:, :1]).T
         spread = np.sqrt(np.maximum(xx - x * x, 0.0) * np.maximum(yy - y * y, 0.0))
         return np.where(spread > 1e-9, (xy - x * y) / spread, np.nan)
 
