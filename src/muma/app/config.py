@@ -13,6 +13,7 @@ from muma.events.cleaning.cleaning import CleaningConfig
 from muma.events.interactions import Signal
 from muma.events.split import VIEWS, View
 from muma.features.config import FeaturesConfig
+from muma.ranking.pair import PairConfig
 
 METRICS = [
     "muma.evaluation.metrics.ndcg.NDCG",
@@ -131,6 +132,58 @@ class CandidatesSection(Config):
         return self
 
 
+class LabelSection(Config):
+    """What came of an impression.
+
+    Attributes:
+        kinds: kinds of events that make the label 1.
+        weight: of the label's log-odds in the score.
+    """
+
+    kinds: tuple[str, ...] = Field(min_length=1)
+    weight: float = 1.0
+
+    @property
+    def signal(self) -> Signal:
+        """The events that count."""
+        return Signal(kinds=dict.fromkeys(self.kinds, 1.0))
+
+
+class RankingSection(Config):
+    """How candidates are put in order (paper 4.2).
+
+    Attributes:
+        sources: models of the recipe whose scores are features and whose proposals are ranked; none
+            takes every model but blends.
+        slices: pieces of the training window; a row's scores come from models fitted before its piece.
+        labels: label -> what it is and weighs, learned from impressions.
+        pool: items that each source proposes for a list.
+        list_users: most users of a piece whose lists are learned from.
+        item_attributes: columns of the items' table that are features.
+        user_attributes: columns of the users' table that are features.
+        fixed: feature -> the value it has in serving (`position = 1`).
+        impressions: the pair of engines of each label; keys of `muma.ranking.pair.PairConfig`.
+        lists: the pair that orders whole-catalogue lists.
+    """
+
+    sources: tuple[str, ...] = ()
+    slices: int = Field(default=5, ge=1, le=100)
+    labels: dict[str, LabelSection] = Field(
+        default={
+            "click": LabelSection(kinds=("click",)),
+            "long_view": LabelSection(kinds=("long_view",), weight=0.5),
+        },
+        min_length=1,
+    )
+    pool: int = Field(default=60, ge=1)
+    list_users: int = Field(default=1_500, ge=1)
+    item_attributes: tuple[str, ...] = ()
+    user_attributes: tuple[str, ...] = ()
+    fixed: dict[str, float] = {}
+    impressions: PairConfig = PairConfig()
+    lists: PairConfig = PairConfig()
+
+
 class EvaluationSection(Config):
     """What is measured, on whom, against what.
 
@@ -186,6 +239,7 @@ class AppConfig(Config):
     features: FeaturesConfig = FeaturesConfig()
     stream: StreamSection = StreamSection()
     candidates: CandidatesSection
+    ranking: RankingSection | None = None
     evaluation: EvaluationSection = EvaluationSection()
 
     @property
