@@ -21,7 +21,7 @@ from muma.ranking.pair import Pair, PairConfig
 from muma.ranking.ranker import Examples
 
 F = 6
-XGBOOST, LIGHTGBM = 1e-5, 1e-10
+XGBOOST, LIGHTGBM = 1e-6, 1e-10
 """XGBoost adds up contributions in float32; LightGBM in float64."""
 
 QUIET = pytest.mark.filterwarnings("ignore::PendingDeprecationWarning", "ignore:LightGBM binary")

@@ -15,7 +15,7 @@ from muma.ranking.groups import GROUPS, GroupsConfig, group_columns, group_of, s
 from muma.ranking.multi import MultiRanker, MultiRankerConfig
 from muma.ranking.phrases import TEMPLATES, Subject, WordsConfig, describe
 from muma.ranking.ranker import Examples, Slate
-from muma.ranking.sentences import SentencesConfig, sentence, sentence_above
+from muma.ranking.sentences import SentencesConfig, sentence, sentence_above, sentence_without
 from muma.ranking.units import duration, number, share, window
 
 COLUMNS = ("user_category.click.count.7d", "item.age_s", "item.freshness.1d", "clock.hour", "odd")
@@ -94,6 +94,8 @@ def test_without_a_group_its_part_is_gone():
     found = what_if(slate, score, 0, changes)
     gone = explain(slate, 0).groups["item"]
     assert found.score_before - found.score_after == pytest.approx(gone)
+    assert found.rank_after == 1
+    assert sentence_without("freshness", found) == "Without freshness: rank 1 as before."
     assert without(COLUMNS, "item", reference={"item.age_s": 2.0})["item.age_s"] == 2.0
 
 

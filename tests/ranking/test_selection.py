@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from muma.errors import ConfigError, DataError
+from muma.ranking.engines.lightgbm import LightGBMConfig, LightGBMEngine
+from muma.ranking.ranker import Examples
 from muma.ranking.selection import SelectionConfig, select_backward
 
 COLUMNS = tuple(f"x{f}" for f in range(10))
@@ -82,3 +84,24 @@ def test_wrong_columns_and_fits_are_refused():
     for fit in wrong:
         with pytest.raises(DataError, match="fit returned"):
             select_backward(fit, ("a", "b"))
+
+
+def test_an_engine_keeps_the_planted_features_and_loses_nothing():
+    rng = np.random.default_rng(4)
+    value_NF = rng.normal(size=(6000, 10)).astype(np.float32)
+    margin_N = value_NF @ np.array([TRUE.get(name, 0.0) for name in COLUMNS])
+    label_N = (rng.random(6000) < 1 / (1 + np.exp(-margin_N))).astype(float)
+    whole = Examples(COLUMNS, value_NF, label_N, np.arange(6000) // 10)
+    train, valid = whole.rows(np.arange(3000)), whole.rows(np.arange(3000, 6000))
+
+    def fit(columns):
+        config = LightGBMConfig(trees=40, leaves=8)
+        engine = LightGBMEngine(config).fit(train.only(columns))
+        m_N = engine.margin(valid.only(columns).value_NF)
+        loss_N = np.logaddexp(0.0, m_N) - valid.label_N * m_N
+        phi_NF = engine.contributions(train.only(columns).value_NF[:500])
+        return phi_NF[:, :-1], loss_N.reshape(-1, 10).mean(axis=1)
+
+    found = select_backward(fit, COLUMNS)
+    assert set(found.chosen.columns) == set(TRUE)
+    assert found.chosen.loss <= found.curve[0].loss + found.best.error

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from muma.config import Config
-from muma.ranking.explanation import Difference, Explanation, Part
+from muma.ranking.explanation import Difference, Explanation, Part, WhatIf
 from muma.ranking.phrases import Subject, WordsConfig, describe
 
 SHARED = re.compile(r"(user|friends|domain|global|clock|context|user_attr)\.|position$")
@@ -83,6 +83,22 @@ def sentence_above(
     told = _told(ups, downs, about_a, config)
     verdict = "higher" if difference.gap > 0 else "lower" if difference.gap < 0 else "the same"
     return f"It scores {verdict}{': ' + told if told else ''}."
+
+
+def sentence_without(what: str, found: WhatIf) -> str:
+    """Say where an answer would stand after a change.
+
+    Args:
+        what: what was taken away, such as "the freshness boost".
+        found: from `what_if`.
+
+    Example:
+        >>> sentence_without("the freshness boost", WhatIf({}, 1.0, 0.2, 1, 3))
+        'Without the freshness boost: rank 3 instead of 1.'
+    """
+    if found.rank_after == found.rank_before:
+        return f"Without {what}: rank {found.rank_after} as before."
+    return f"Without {what}: rank {found.rank_after} instead of {found.rank_before}."
 
 
 def _chosen(parts: Sequence[Part], sign: int, config: SentencesConfig, most: int) -> list[Part]:
