@@ -17,7 +17,9 @@ from muma.artifact import Artifact, Writer
 from muma.candidates.storage import load_config, save_config
 from muma.config import Config, config_type
 from muma.errors import ConfigError, DataError, NotFittedError
+from muma.ranking.flat_trees import MOST_LEAVES, FlatTrees, flatten
 from muma.ranking.ranker import Examples
+from muma.ranking.trees import Tree
 
 _LARGEST_CATEGORY = 65_535
 _LARGEST_GRADE = 30
@@ -93,6 +95,7 @@ class BoostedEngine(ABC, Generic[C]):
     def __init__(self, config: C) -> None:
         self.config = config
         self._booster: Any = None
+        self._flat: FlatTrees | None = None
         self._columns: tuple[str, ...] | None = None
 
     @property
@@ -123,6 +126,7 @@ class BoostedEngine(ABC, Generic[C]):
             self._check(valid, "valid", wanted=train.columns)
         self._columns = train.columns
         self._learn(train, valid)
+        self._flatten()
         return self
 
     def fit_more(self, later: Examples) -> Self:
@@ -134,15 +138,26 @@ class BoostedEngine(ABC, Generic[C]):
         """
         self._check(later, "later", wanted=self.columns)
         self._learn_more(later)
+        self._flatten()
         return self
 
     def margin(self, value_NF: np.ndarray) -> np.ndarray:
         """Margins of rows: float64 [N].
 
+        Trees of up to 64 leaves are scored by the compiled kernel of `flat_trees`, larger ones by the
+        library (`library_margin`).
+
         Raises:
             DataError: wrong width, wrong type or infinite values.
             NotFittedError: it was not fitted.
         """
+        rows_NF = checked_rows(value_NF, len(self.columns))
+        if self._flat is not None:
+            return self._flat.margin(rows_NF)
+        return self._margin(rows_NF) if len(rows_NF) else np.zeros(0)
+
+    def library_margin(self, value_NF: np.ndarray) -> np.ndarray:
+        """The same by the library's own code, in its own precision: float64 [N]."""
         rows_NF = checked_rows(value_NF, len(self.columns))
         return self._margin(rows_NF) if len(rows_NF) else np.zeros(0)
 
@@ -173,6 +188,7 @@ class BoostedEngine(ABC, Generic[C]):
         engine = cls(config)
         engine._columns = tuple(json.loads(artifact.path("columns.json").read_text("utf-8")))
         engine._read(artifact.path(cls.file))
+        engine._flatten()
         return engine
 
     @abstractmethod
@@ -192,6 +208,15 @@ class BoostedEngine(ABC, Generic[C]):
 
     @abstractmethod
     def _read(self, path: Path) -> None: ...
+
+    @abstractmethod
+    def trees(self) -> tuple[list[Tree], float]:
+        """The fitted trees and the margin they start from."""
+
+    def _flatten(self) -> None:
+        trees, base = self.trees()
+        small = max((tree.leaves for tree in trees), default=1) <= MOST_LEAVES
+        self._flat = flatten(trees, base, len(self.columns)) if small else None
 
     def _monotone(self) -> list[int]:
         """Sign of each feature's constraint: 1, -1 or 0."""

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from muma.optional import require
 from muma.ranking.engines.base import BoostedEngine, EngineConfig, list_sizes
 from muma.ranking.ranker import Examples
+from muma.ranking.trees import Tree, lightgbm_trees
 
 lightgbm = require("lightgbm", extra="rank")
 
@@ -58,6 +59,10 @@ class LightGBMEngine(BoostedEngine[LightGBMConfig]):
 
     def __init__(self, config: LightGBMConfig | None = None) -> None:
         super().__init__(config or LightGBMConfig())
+
+    def trees(self) -> tuple[list[Tree], float]:
+        """The fitted trees and the margin they start from (LightGBM's is in its first tree)."""
+        return lightgbm_trees(self._booster.model_to_string(num_iteration=-1)), 0.0
 
     def _learn(self, train: Examples, valid: Examples | None) -> None:
         rounds = self.config.early_stopping_rounds

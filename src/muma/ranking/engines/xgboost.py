@@ -16,6 +16,7 @@ import numpy as np
 from muma.optional import require
 from muma.ranking.engines.base import BoostedEngine, EngineConfig, list_sizes
 from muma.ranking.ranker import Examples
+from muma.ranking.trees import Tree, xgboost_trees
 
 xgboost = require("xgboost", extra="rank")
 
@@ -49,6 +50,10 @@ class XGBoostEngine(BoostedEngine[XGBoostConfig]):
 
     def __init__(self, config: XGBoostConfig | None = None) -> None:
         super().__init__(config or XGBoostConfig())
+
+    def trees(self) -> tuple[list[Tree], float]:
+        """The fitted trees and the margin they start from."""
+        return xgboost_trees(self._booster.save_raw("json"))
 
     def _learn(self, train: Examples, valid: Examples | None) -> None:
         rounds = self.config.early_stopping_rounds
