@@ -94,6 +94,19 @@ def test_a_model_that_reads_zero_as_missing_is_refused():
         lightgbm_trees(block)
 
 
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("categorical", [(), ("category",)])
+@pytest.mark.parametrize("leaves", [2, 31, 64])
+def test_contributions_equal_the_library(kind, categorical, leaves):
+    engine = fitted(kind, engine_examples(1), trees=15, leaves=leaves, categorical=categorical)
+    value_NF = engine_examples(2, 200).value_NF
+    value_NF[:10] = np.nan
+    found_NF, wanted_NF = engine.contributions(value_NF), engine.library_contributions(value_NF)
+    limit = 5e-6 if kind is XGBoostEngine else 1e-10  # XGBoost's own are float32
+    np.testing.assert_allclose(found_NF, wanted_NF, rtol=limit, atol=limit)
+    np.testing.assert_allclose(found_NF.sum(axis=1), engine.margin(value_NF), atol=1e-11)
+
+
 @given(st.integers(0, 2**32), st.integers(1, 64))
 @settings(max_examples=60, deadline=None)
 def test_random_trees_equal_a_walk(seed, leaves):

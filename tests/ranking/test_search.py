@@ -1,6 +1,5 @@
 """The parameter search: seeded, pruned, resumable, within its budget."""
 
-import numpy as np
 import polars as pl
 import pytest
 

@@ -85,6 +85,27 @@ class FlatTrees:
         )
         return margin_N
 
+    def goes_left(self, value_NF: np.ndarray) -> np.ndarray:
+        """Which splits of each tree send a row left: uint64 [N, T], a bit for each split in order.
+
+        Args:
+            value_NF: float32 [N, F], C-contiguous; NaN is a missing value.
+        """
+        left_NT = np.zeros((len(value_NF), len(self.start_T) - 1), dtype=np.uint64)
+        _tests(
+            value_NF,
+            self.threshold_S,
+            self.column_S,
+            self.code_S,
+            self.set_S,
+            self.last_S,
+            self.start_T,
+            self.word_W,
+            self.coded_C,
+            left_NT,
+        )
+        return left_NT
+
 
 def flatten(trees: list[Tree], base: float, width: int) -> FlatTrees:
     """Lay trees out for the kernel.
@@ -230,3 +251,36 @@ def _encode(
                 coded[place, row] = np.int32(x) + 1
             else:
                 coded[place, row] = _BEYOND
+
+
+@numba.njit(cache=True, nogil=True)
+def _tests(
+    value_NF: np.ndarray,
+    threshold_S: np.ndarray,
+    column_S: np.ndarray,
+    code_S: np.ndarray,
+    set_S: np.ndarray,
+    last_S: np.ndarray,
+    start_T: np.ndarray,
+    word_W: np.ndarray,
+    coded_C: np.ndarray,
+    left_NT: np.ndarray,
+) -> None:
+    n, width = value_NF.shape
+    across = np.empty((2 * width, 1), dtype=np.float32)
+    coded = np.empty((len(coded_C), 1), dtype=np.int32)
+    for row in range(n):
+        _turn(value_NF, row, 1, across)
+        _encode(value_NF, row, 1, coded_C, coded)
+        for tree in range(len(start_T) - 1):
+            passed = np.uint64(0)
+            for split in range(start_T[tree], start_T[tree + 1]):
+                if code_S[split] >= 0:
+                    bit = min(coded[code_S[split], 0], last_S[split])
+                    word = word_W[set_S[split] + (bit >> 5)]
+                    left = ((word >> np.uint32(bit & 31)) & np.uint32(1)) != 0
+                else:
+                    left = across[column_S[split], 0] <= threshold_S[split]
+                if left:
+                    passed |= np.uint64(1) << np.uint64(split - start_T[tree])
+            left_NT[row, tree] = passed

@@ -19,6 +19,7 @@ from muma.config import Config, config_type
 from muma.errors import ConfigError, DataError, NotFittedError
 from muma.ranking.flat_trees import MOST_LEAVES, FlatTrees, flatten
 from muma.ranking.ranker import Examples
+from muma.ranking.tree_shap import TreeShap, explainer
 from muma.ranking.trees import Tree
 
 _LARGEST_CATEGORY = 65_535
@@ -96,6 +97,7 @@ class BoostedEngine(ABC, Generic[C]):
         self.config = config
         self._booster: Any = None
         self._flat: FlatTrees | None = None
+        self._shap: TreeShap | None = None
         self._columns: tuple[str, ...] | None = None
 
     @property
@@ -172,6 +174,15 @@ class BoostedEngine(ABC, Generic[C]):
             NotFittedError: it was not fitted.
         """
         rows_NF = checked_rows(value_NF, width := len(self.columns))
+        if self._shap is None and self._flat is not None:
+            self._shap = explainer(self.trees()[0], self._flat)
+        if self._shap is not None:
+            return self._shap.contributions(rows_NF)
+        return self._contributions(rows_NF) if len(rows_NF) else np.zeros((0, width + 1))
+
+    def library_contributions(self, value_NF: np.ndarray) -> np.ndarray:
+        """The same by the library's own code, in its own precision: float64 [N, F + 1]."""
+        rows_NF = checked_rows(value_NF, width := len(self.columns))
         return self._contributions(rows_NF) if len(rows_NF) else np.zeros((0, width + 1))
 
     def save(self, writer: Writer) -> None:
@@ -217,6 +228,7 @@ class BoostedEngine(ABC, Generic[C]):
         trees, base = self.trees()
         small = max((tree.leaves for tree in trees), default=1) <= MOST_LEAVES
         self._flat = flatten(trees, base, len(self.columns)) if small else None
+        self._shap = None  # made when first asked for
 
     def _monotone(self) -> list[int]:
         """Sign of each feature's constraint: 1, -1 or 0."""
