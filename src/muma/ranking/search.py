@@ -132,7 +132,9 @@ def search(
 
 
 def _tried(trial: Any, spec: Spec, train: Examples, valid: Examples, config: SearchConfig) -> float:
-    params = {name: _drawn(trial, name, given) for name, given in config.space.items()}
+    params: dict[str, Any] = {
+        name: _drawn(trial, name, given) for name, given in config.space.items()
+    }
     trees = build(spec, where="search").config.trees
     rung = math.ceil(trees / config.rungs)
     engine = build(spec, where="search", **params, trees=rung, more_trees=rung)
