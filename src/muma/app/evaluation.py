@@ -18,16 +18,19 @@ from scipy.sparse import csr_array
 from muma import artifact
 from muma.app.config import AppConfig
 from muma.app.ingestion import Ingested, prepare
+from muma.app.metrics import metrics_of
 from muma.app.models import Chosen, Tuner, adopt
+from muma.app.ranking_evaluation import PIPELINE, full_lists
 from muma.app.results import ModelReport, Report
+from muma.app.training import train_recipe
 from muma.app.truth import Task, context_of, task_of
 from muma.candidates.blend import Blend
 from muma.candidates.candidate import CandidateModel
 from muma.candidates.storage import writer_within
-from muma.config import Spec, build
+from muma.config import build
 from muma.errors import ConfigError
 from muma.evaluation.full_ranking import Evaluation, evaluate_lists
-from muma.evaluation.metric import AggregateMetric, Context, Metric, UserMetric
+from muma.evaluation.metric import Context, Metric, UserMetric
 from muma.evaluation.result import Result
 from muma.evaluation.significance import compare
 from muma.events.event import EventLog, empty
@@ -86,40 +89,13 @@ def evaluate_recipe(config: AppConfig, *, now_us: int | None = None) -> Report:
     signal = config.candidates.signal
     context = context_of(_history(stage), split.test, task.user_B, taken=signal)
     done = _test(stage, fitted, task, context)
+    if config.ranking is not None:
+        done[PIPELINE] = stage.timed(
+            PIPELINE, "test", lambda: _pipeline(stage, tuner, task, context, now_us=now_us)
+        )
     report = _report(stage, tuner.chosen, done, task, context, baseline=baseline, served=served)
     _keep(stage, fitted, normalisers, report)
     return report
-
-
-def metrics_of(config: AppConfig) -> tuple[list[Metric], UserMetric]:
-    """Build the metrics and find the primary one.
-
-    Raises:
-        ConfigError: a metric does not measure lists, two share a name, or the primary one is not
-            among them or reads more than lists and truth.
-    """
-    metrics = [
-        build(Spec(use=m) if isinstance(m, str) else m, where="evaluation.metrics")
-        for m in config.evaluation.metrics
-    ]
-    for metric in metrics:
-        if not isinstance(metric, UserMetric | AggregateMetric):
-            raise ConfigError(
-                f"evaluation.metrics: {type(metric).__name__} does not measure lists; it has "
-                "neither per_user nor aggregate with a depth k"
-            )
-    names = [metric.name for metric in metrics]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise ConfigError(f"evaluation.metrics: named twice: {', '.join(twice)}")
-    fit_to_tune = [m for m in metrics if isinstance(m, UserMetric) and not m.needs]
-    for metric in fit_to_tune:
-        if metric.name == config.evaluation.primary:
-            return metrics, metric
-    names = [metric.name for metric in fit_to_tune]
-    raise ConfigError(
-        f"evaluation.primary = {config.evaluation.primary!r} is not one of the recipe's per-user "
-        f"metrics of lists and truth alone: {', '.join(names)}"
-    )
 
 
 def check_models(config: AppConfig) -> None:
@@ -201,6 +177,16 @@ def _test(
     }
 
 
+def _pipeline(
+    stage: _Stage, tuner: Tuner, task: Task, context: Context, *, now_us: int | None
+) -> Evaluation:
+    """The whole pipeline, candidates and rankers, on the same users."""
+    trained = train_recipe(stage.config, now_us=now_us, tuner=tuner)
+    deepest = max(metric.k for metric in stage.metrics)
+    item_BK = full_lists(trained, task.user_B, deepest)
+    return evaluate_lists(item_BK, task.truth, metrics=stage.metrics, context=context)
+
+
 def _possible(metric: Metric, context: Context) -> bool:
     """Whether the log has what the metric reads."""
     return all(getattr(context, name) is not None for name in metric.needs)
@@ -244,9 +230,9 @@ def _report(
     }
     models = {
         name: ModelReport(
-            parameters=_tuned(stage, name, chosen[name]),
-            validation=chosen[name].value,
-            tried=chosen[name].tried,
+            parameters=_tuned(stage, name, chosen[name]) if name in chosen else {},
+            validation=chosen[name].value if name in chosen else float("nan"),
+            tried=chosen[name].tried if name in chosen else (),
             views=views[name],
             comparison=against[baseline].get(name),
             against_served=against[served].get(name),

@@ -6,8 +6,7 @@ Shape: N rows, ordered by fold and list.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -45,25 +44,26 @@ class Judged:
     def rows(self, keep_N: np.ndarray) -> Judged:
         """Some of the rows."""
         return Judged(
-            *(getattr(self, field.name)[keep_N] for field in fields(self)[:-1]),
+            self.user_N[keep_N], self.item_N[keep_N], self.at_N[keep_N], self.fold_N[keep_N],
+            self.group_N[keep_N],
             {name: label_N[keep_N] for name, label_N in self.labels.items()},
-        )
+        )  # fmt: skip
 
     @classmethod
-    def joined(cls, parts: list[Self]) -> Judged:
+    def joined(cls, parts: list[Judged]) -> Judged:
         """Parts one below the other; their lists stay apart."""
         first, group = 0, []
         for part in parts:
             group.append(part.group_N + first)
             first += int(part.group_N.max()) + 1 if len(part) else 0
-        arrays = [
+        user_N, item_N, at_N, fold_N = (
             np.concatenate([getattr(part, name) for part in parts])
             for name in ("user_N", "item_N", "at_N", "fold_N")
-        ]
+        )
         labels = {
             name: np.concatenate([part.labels[name] for part in parts]) for name in parts[0].labels
         }
-        return Judged(*arrays, np.concatenate(group), labels)
+        return Judged(user_N, item_N, at_N, fold_N, np.concatenate(group), labels)
 
     def frame(self) -> pl.DataFrame:
         """As `muma.features.offline.as_of` wants it."""
@@ -153,7 +153,9 @@ def proposed(
     """
     truth = interactions(log.between(fold.start, fold.end), how.target).matrix()
     known = log.between(None, fold.known_before)
-    seen = None if how.taken is None else interactions(known, how.taken).matrix().astype(bool)
+    seen = None
+    if how.taken is not None:
+        seen = csr_array(interactions(known, how.taken).matrix().astype(bool))
     if seen is not None:
         truth = csr_array(truth - truth.multiply(seen))
         truth.eliminate_zeros()
@@ -178,7 +180,7 @@ def _union(
     users: np.ndarray, sources: Mapping[str, CandidateModel], pool: int, seen: csr_array | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Different items of all sources' lists, by user and item."""
-    exclude = None if seen is None else seen[users]
+    exclude = None if seen is None else csr_array(seen[users])
     pairs = []
     for source in sources.values():
         found = source.propose(users, pool, exclude=exclude).item_BN

@@ -15,18 +15,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from muma import __version__, artifact
 from muma.app.attributes import item_attributes, user_attributes
 from muma.app.config import AppConfig, RankingSection
-from muma.app.evaluation import metrics_of
 from muma.app.features import compile_features
 from muma.app.folds import Fold, folds_of
 from muma.app.ingestion import prepare
 from muma.app.judged import Judged, Proposing, impressions, proposed
+from muma.app.metrics import metrics_of
 from muma.app.models import Tuner
 from muma.app.source_scores import PREFIX, pair_scores
 from muma.app.truth import task_of
@@ -44,8 +44,8 @@ from muma.ranking.multi import MultiRanker, MultiRankerConfig
 from muma.ranking.ranker import Examples
 from muma.rng import derive
 
-Table = Literal["impressions", "lists"]
-TABLES: tuple[Table, ...] = ("impressions", "lists")
+Table = str
+TABLES = ("impressions", "lists")
 KIND, VERSION = "ranking", 1
 LIST_LABEL = "taken"
 
@@ -126,12 +126,15 @@ def sources_of(config: AppConfig) -> list[str]:
     return [*section.sources] or [name for name in models if not models[name].members]
 
 
-def train_recipe(config: AppConfig, *, now_us: int | None = None) -> Trained:
+def train_recipe(
+    config: AppConfig, *, now_us: int | None = None, tuner: Tuner | None = None
+) -> Trained:
     """Run every stage that is not there yet.
 
     Args:
         config: the recipe.
         now_us: the clock for ingestion, UTC microseconds.
+        tuner: has chosen the sources' parameters already, on validation; None chooses them.
 
     Raises:
         MumaError: the recipe or the data are wrong.
@@ -143,7 +146,9 @@ def train_recipe(config: AppConfig, *, now_us: int | None = None) -> Trained:
     split = splitter.split(log)
     folds = folds_of(log, split, slices=section.slices)
     stages = _Stages(config, log)
-    rows = stages.arrays("rows", lambda: _rows(config, log, split, folds), _rows_inputs(config))
+    rows = stages.arrays(
+        "rows", lambda: _rows(config, log, split, folds, tuner), _rows_inputs(config)
+    )
     tables = {name: _judged(rows, name) for name in TABLES}
     about = {"features": config.features.model_dump(mode="json"), **_rows_inputs(config)}
     about |= {"item": section.item_attributes, "user": section.user_attributes}
@@ -176,13 +181,15 @@ def fit_rankers(
     folds: list[Fold],
     categorical: tuple[str, ...] = (),
 ) -> dict[Table, MultiRanker]:
-    """Fit the ranker of impressions and the ranker of lists."""
+    """Fit the ranker of each table given: labels of impressions, wanted items of lists."""
     weights = {name: label.weight for name, label in section.labels.items()}
     found: dict[Table, MultiRanker] = {}
     for table, labels, pair in (
         ("impressions", weights, section.impressions),
         ("lists", {LIST_LABEL: 1.0}, section.lists),
     ):
+        if table not in matrices:
+            continue
         chosen = pair.model_copy(
             update={
                 side: spec.model_copy(update={"categorical": categorical})
@@ -200,7 +207,7 @@ def fit_rankers(
     return found
 
 
-def chosen_specs(config: AppConfig, log: EventLog, split: Split) -> Tuner:
+def chosen_specs(config: AppConfig, split: Split) -> Tuner:
     """Tune the sources on the training window alone: a tuner that makes them anew for any fold."""
     settings = config.evaluation
     task = task_of(
@@ -229,14 +236,14 @@ def fitted_sources(
 
 
 def _rows(
-    config: AppConfig, log: EventLog, split: Split, folds: list[Fold]
+    config: AppConfig, log: EventLog, split: Split, folds: list[Fold], tuner: Tuner | None
 ) -> dict[str, np.ndarray]:
     """Both tables with their scores, fold by fold, so that one fold's models are held at a time."""
     section = ranking_of(config)
     shown = impressions(log, folds, {name: one.signal for name, one in section.labels.items()})
     taken = config.candidates.signal if config.evaluation.mask_seen else None
     how = Proposing(section.pool, section.list_users, taken, config.evaluation.target)
-    tuner = chosen_specs(config, log, split)
+    tuner = tuner or chosen_specs(config, split)
     parts: dict[Table, list[Judged]] = {"impressions": [], "lists": []}
     scores: dict[Table, list[np.ndarray]] = {"impressions": [], "lists": []}
     sources, before = {}, None
@@ -266,7 +273,8 @@ def _judged(arrays: Mapping[str, np.ndarray], table: Table) -> Judged:
     names = ("user_N", "item_N", "at_N", "fold_N", "group_N")
     start = f"{table} label "
     labels = {n.removeprefix(start): value for n, value in arrays.items() if n.startswith(start)}
-    return Judged(*(arrays[f"{table} {name}"] for name in names), labels)
+    user_N, item_N, at_N, fold_N, group_N = (arrays[f"{table} {name}"] for name in names)
+    return Judged(user_N, item_N, at_N, fold_N, group_N, labels)
 
 
 def _features(
