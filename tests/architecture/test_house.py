@@ -22,6 +22,7 @@ CONTRACTS = {
     "events": "event.py",
     "features": "feature.py",
     "candidates": "candidate.py",
+    "ranking": "ranker.py",
     "evaluation": "result.py",
 }
 # library -> the rooms whose files may import it
@@ -52,7 +53,8 @@ WALLS = {
     "joblib": set(),
     "sklearn": set(),
     "dataframely": {"events"},
-    "numba": {"features"},
+    "numba": {"features", "ranking"},
+    "optuna": {"ranking"},
 }
 
 
