@@ -156,7 +156,7 @@ class RankingSection(Config):
         sources: models of the recipe whose scores are features and whose proposals are ranked; none
             takes every model but blends.
         slices: pieces of the training window; a row's scores come from models fitted before its piece.
-        labels: label -> what it is and weighs, learned from impressions.
+        labels: label -> what it is and weighs, learned from impressions (a log without any has lists alone).
         pool: items that each source proposes for a list.
         list_users: most users of a piece whose lists are learned from.
         item_attributes: columns of the items' table that are features.
@@ -172,8 +172,7 @@ class RankingSection(Config):
         default={
             "click": LabelSection(kinds=("click",)),
             "long_view": LabelSection(kinds=("long_view",), weight=0.5),
-        },
-        min_length=1,
+        }
     )
     pool: int = Field(default=60, ge=1)
     list_users: int = Field(default=1_500, ge=1)

@@ -40,6 +40,9 @@ class Fold:
 def folds_of(log: EventLog, split: Split, *, slices: int) -> list[Fold]:
     """Cut the log's true times: `slices` even parts of the training window, then the others.
 
+    Where nothing is known before the first true time, the first piece of the training window is
+    only learned from by sources, and `slices` others follow it.
+
     Args:
         log: the whole log.
         split: by global time.
@@ -59,7 +62,10 @@ def folds_of(log: EventLog, split: Split, *, slices: int) -> list[Fold]:
     early, middle = time[time < first], time[(time >= first) & (time < second)]
     if not len(early) or not len(middle):
         raise DataError("the training or the validation window holds no event with a true time")
-    cuts = np.unique(np.quantile(early, np.arange(slices) / slices).astype(np.int64)).tolist()
+    before = log.between(None, int(early.min())).events.select(pl.len()).collect().item()
+    pieces = slices if before else slices + 1  # without a prehistory the first piece is one
+    shares = np.arange(pieces - slices, pieces) / pieces
+    cuts = np.unique(np.quantile(early, shares).astype(np.int64)).tolist()
     half = int(np.median(middle))
     if len(cuts) < slices or not cuts[-1] < first < half < second:
         raise DataError(

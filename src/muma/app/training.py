@@ -149,7 +149,7 @@ def train_recipe(
     rows = stages.arrays(
         "rows", lambda: _rows(config, log, split, folds, tuner), _rows_inputs(config)
     )
-    tables = {name: _judged(rows, name) for name in TABLES}
+    tables = {name: _judged(rows, name) for name in TABLES if f"{name} user_N" in rows}
     about = {"features": config.features.model_dump(mode="json"), **_rows_inputs(config)}
     about |= {"item": section.item_attributes, "user": section.user_attributes}
     items, users = (
@@ -169,7 +169,9 @@ def train_recipe(
         matrices[name] = Matrix(judged, columns, np.concatenate(parts, axis=1, dtype=np.float32))
     categorical = (*items.categorical, *users.categorical)
     about |= {"ranking": section.model_dump(mode="json")}
-    rankers = stages.rankers(lambda: fit_rankers(section, matrices, folds, categorical), about)
+    rankers = stages.rankers(
+        lambda: fit_rankers(section, matrices, folds, categorical), about, list(tables)
+    )
     return Trained(
         config, log, split, folds, matrices, rankers, categorical, tuple(stages.reused)
     )  # fmt: skip
@@ -260,7 +262,7 @@ def _rows(
             parts[table].append(judged)
             scores[table].append(pair_scores(sources, judged.user_N, judged.item_N))
     found: dict[str, np.ndarray] = {}
-    for table in TABLES:
+    for table in TABLES if len(shown) else ("lists",):
         judged = Judged.joined(parts[table])
         names = ("user_N", "item_N", "at_N", "fold_N", "group_N")
         found |= {f"{table} {name}": getattr(judged, name) for name in names}
@@ -327,11 +329,13 @@ class _Stages:
             writer.arrays("arrays.npz", found)
         return found
 
-    def rankers(self, make: Any, about: Mapping[str, Any]) -> dict[Table, MultiRanker]:
+    def rankers(
+        self, make: Any, about: Mapping[str, Any], tables: list[Table]
+    ) -> dict[Table, MultiRanker]:
         """Rankers by table, fitted unless they are there."""
         wanted = self._inputs(about)
         if (stored := self._stored("rankers", wanted)) is not None:
-            return {table: MultiRanker.load(artifact_within(stored, table)) for table in TABLES}
+            return {table: MultiRanker.load(artifact_within(stored, table)) for table in tables}
         found: dict[Table, MultiRanker] = make()
         with artifact.write(
             self._folder / "rankers", kind=KIND, version=VERSION, config=wanted
