@@ -1,0 +1,1 @@
+"""Re-rankers behind the contract of `muma.ranking.reranker.Reranker`."""
