@@ -153,7 +153,7 @@ def recipe_comparison(recipe: str, options: argparse.Namespace) -> dict[str, obj
         plain["candidates"]["models"] = compared
         plain["candidates"]["serve"] = "fused" if "fused" in compared else "blend"
         plain["evaluation"]["baseline"] = "markov_ease"
-        plain["features"] = {}
+        plain |= {"features": {}, "ranking": None}
         report = evaluate_recipe(parse(AppConfig, plain))
     result: dict[str, object] = {}
     for model, found in report.models.items():

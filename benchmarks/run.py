@@ -24,6 +24,8 @@ BENCHMARKS = {
     "fusion": ["fusion.py"],
     "interest_speed": ["interest_speed.py"],
     "interest": ["interest.py"],
+    "ranking": ["ranking.py"],
+    "pipeline": ["pipeline.py"],
 }
 
 

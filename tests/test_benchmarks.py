@@ -19,6 +19,8 @@ NAMES = [
     "interest_speed",
     "interest",
     "fusion",
+    "ranking",
+    "pipeline",
 ]
 
 

@@ -119,6 +119,10 @@ class CandidatesSection(Config):
     @model_validator(mode="after")
     def _names_exist(self) -> CandidatesSection:
         names = list(self.models)
+        if "pipeline" in names:
+            raise ValueError(
+                "models.pipeline: the name is taken by the whole pipeline; choose another"
+            )
         for number, (name, model) in enumerate(self.models.items()):
             if unknown := [m for m in model.members if m not in names[:number]]:
                 raise ValueError(f"models.{name}.members: {unknown} are not models listed above it")

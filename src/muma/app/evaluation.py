@@ -109,8 +109,9 @@ def check_models(config: AppConfig) -> None:
 def baseline_of(config: AppConfig) -> str:
     """Name of the model the others are compared with."""
     name = config.evaluation.baseline or next(iter(config.candidates.models))
-    if name not in config.candidates.models:
-        known = ", ".join(config.candidates.models)
+    names = [*config.candidates.models, *([] if config.ranking is None else [PIPELINE])]
+    if name not in names:
+        known = ", ".join(names)
         raise ConfigError(f"evaluation.baseline = {name!r} is not among the models: {known}")
     return name
 

@@ -3,23 +3,19 @@
     log -> rows (what was shown, what would be proposed) with the sources' scores
         -> features as of each row's moment
         -> two rankers: of impressions (each label's probability) and of whole-catalogue lists
-        -> RUN/ranking/{rows,features,rankers}
+        -> RUN/ranking/{rows,sources,features,rankers}
 
 Shape: N rows, F features, S sources.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from muma import __version__, artifact
 from muma.app.attributes import item_attributes, user_attributes
 from muma.app.config import AppConfig, RankingSection
 from muma.app.features import compile_features
@@ -29,11 +25,11 @@ from muma.app.judged import Judged, Proposing, impressions, proposed
 from muma.app.metrics import metrics_of
 from muma.app.models import Tuner
 from muma.app.source_scores import PREFIX, pair_scores
+from muma.app.stages import Stages
 from muma.app.truth import task_of
 from muma.candidates.candidate import CandidateModel
-from muma.candidates.storage import artifact_within, writer_within
 from muma.config import build
-from muma.errors import ArtifactError, ConfigError
+from muma.errors import ConfigError
 from muma.events.event import EventLog
 from muma.events.split import Split, Splitter
 from muma.features.catalogue import Catalogue
@@ -46,7 +42,6 @@ from muma.rng import derive
 
 Table = str
 TABLES = ("impressions", "lists")
-KIND, VERSION = "ranking", 1
 LIST_LABEL = "taken"
 
 
@@ -145,18 +140,25 @@ def train_recipe(
     log = prepare(config.events, config.folder / "log", now_us=now_us).log
     split = splitter.split(log)
     folds = folds_of(log, split, slices=section.slices)
-    stages = _Stages(config, log)
+    stages, about = Stages(config.folder, log), stage_inputs(config)
+    last: dict[str, CandidateModel] = {}
     rows = stages.arrays(
-        "rows", lambda: _rows(config, log, split, folds, tuner), _rows_inputs(config)
+        "rows", lambda: _rows(config, log, split, folds, tuner, last), about["rows"]
     )
+    before = folds[-1].known_before
+    stages.keep_models(
+        "sources",
+        lambda: last or fitted_sources(config, tuner or chosen_specs(config, split), log, before),
+        about["sources"],
+        meta={"known_before": before},
+    )
+    last.clear()
     tables = {name: _judged(rows, name) for name in TABLES if f"{name} user_N" in rows}
-    about = {"features": config.features.model_dump(mode="json"), **_rows_inputs(config)}
-    about |= {"item": section.item_attributes, "user": section.user_attributes}
     items, users = (
         item_attributes(log, section.item_attributes),
         user_attributes(log, section.user_attributes),
     )
-    features = stages.arrays("features", lambda: _features(config, log, tables), about)
+    features = stages.arrays("features", lambda: _features(config, log, tables), about["features"])
     plan_columns = compile_features(config).columns
     sources = tuple(f"{PREFIX}{name}" for name in sources_of(config))
     columns = (*plan_columns, *items.columns, *users.columns, *sources)
@@ -168,13 +170,23 @@ def train_recipe(
         ]  # fmt: skip
         matrices[name] = Matrix(judged, columns, np.concatenate(parts, axis=1, dtype=np.float32))
     categorical = (*items.categorical, *users.categorical)
-    about |= {"ranking": section.model_dump(mode="json")}
     rankers = stages.rankers(
-        lambda: fit_rankers(section, matrices, folds, categorical), about, list(tables)
+        lambda: fit_rankers(section, matrices, folds, categorical),
+        about["rankers"],
+        list(tables),
     )
     return Trained(
         config, log, split, folds, matrices, rankers, categorical, tuple(stages.reused)
     )  # fmt: skip
+
+
+def stage_inputs(config: AppConfig) -> dict[str, dict[str, Any]]:
+    """Stage -> all of the recipe that it is made from."""
+    section, rows = ranking_of(config), _rows_inputs(config)
+    features = {"features": config.features.model_dump(mode="json"), **rows}
+    features |= {"item": section.item_attributes, "user": section.user_attributes}
+    rankers = {**features, "ranking": section.model_dump(mode="json")}
+    return {"rows": rows, "sources": rows, "features": features, "rankers": rankers}
 
 
 def fit_rankers(
@@ -238,9 +250,17 @@ def fitted_sources(
 
 
 def _rows(
-    config: AppConfig, log: EventLog, split: Split, folds: list[Fold], tuner: Tuner | None
+    config: AppConfig,
+    log: EventLog,
+    split: Split,
+    folds: list[Fold],
+    tuner: Tuner | None,
+    last: dict[str, CandidateModel],
 ) -> dict[str, np.ndarray]:
-    """Both tables with their scores, fold by fold, so that one fold's models are held at a time."""
+    """Both tables with their scores, fold by fold, so that one fold's models are held at a time.
+
+    `last` is given the models of the last fold, which are the ones that serve.
+    """
     section = ranking_of(config)
     shown = impressions(log, folds, {name: one.signal for name, one in section.labels.items()})
     taken = config.candidates.signal if config.evaluation.mask_seen else None
@@ -261,8 +281,9 @@ def _rows(
         for table, judged in both.items():
             parts[table].append(judged)
             scores[table].append(pair_scores(sources, judged.user_N, judged.item_N))
+    last.update(sources)
     found: dict[str, np.ndarray] = {}
-    for table in TABLES if len(shown) else ("lists",):
+    for table in TABLES if len(shown) and section.labels else ("lists",):
         judged = Judged.joined(parts[table])
         names = ("user_N", "item_N", "at_N", "fold_N", "group_N")
         found |= {f"{table} {name}": getattr(judged, name) for name in names}
@@ -307,56 +328,3 @@ def _rows_inputs(config: AppConfig) -> dict[str, Any]:
         ),
         "seed": config.seed,
     }
-
-
-class _Stages:
-    """Artifacts below `RUN/ranking`; each knows the inputs that it was made from."""
-
-    def __init__(self, config: AppConfig, log: EventLog) -> None:
-        self._folder: Path = config.folder / "ranking"
-        self._log = log.fingerprint
-        self.reused: list[str] = []
-
-    def arrays(self, name: str, make: Any, about: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Arrays by name, made unless they are there."""
-        wanted = self._inputs(about)
-        if (stored := self._stored(name, wanted)) is not None:
-            return stored.arrays("arrays.npz")
-        found = make()
-        with artifact.write(
-            self._folder / name, kind=KIND, version=VERSION, config=wanted
-        ) as writer:
-            writer.arrays("arrays.npz", found)
-        return found
-
-    def rankers(
-        self, make: Any, about: Mapping[str, Any], tables: list[Table]
-    ) -> dict[Table, MultiRanker]:
-        """Rankers by table, fitted unless they are there."""
-        wanted = self._inputs(about)
-        if (stored := self._stored("rankers", wanted)) is not None:
-            return {table: MultiRanker.load(artifact_within(stored, table)) for table in tables}
-        found: dict[Table, MultiRanker] = make()
-        with artifact.write(
-            self._folder / "rankers", kind=KIND, version=VERSION, config=wanted
-        ) as writer:
-            for table, ranker in found.items():
-                ranker.save(writer_within(writer, table))
-        return found
-
-    def _stored(self, name: str, wanted: dict[str, Any]) -> artifact.Artifact | None:
-        if not artifact.exists(self._folder / name):
-            return None
-        try:
-            stored = artifact.read(self._folder / name, kind=KIND, version=VERSION)
-        except ArtifactError:
-            return None
-        if dict(stored.config) != wanted:
-            return None
-        self.reused.append(name)
-        return stored
-
-    def _inputs(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        text = json.dumps(about, sort_keys=True, default=list)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return {"inputs": digest, "log": self._log, "muma": __version__}
