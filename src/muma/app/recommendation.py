@@ -110,8 +110,8 @@ class Recommender:
         found = model.propose(np.array([index]), k, exclude=exclude)
         item_N = found.item_BN[0]
         item_N = item_N[item_N != NO_ITEM]
-        recent = tuple(_label(row) for row in _rows(log, mine[::-1][:5]))
-        rows = _rows(log, item_N)
+        recent = tuple(named(row) for row in item_facts(log, mine[::-1][:5]))
+        rows = item_facts(log, item_N)
         items = tuple(self._place(found.scores, at, row) for at, row in enumerate(rows))
         return Answer(user, known, recent, len(mine), self.model_name, items)
 
@@ -140,7 +140,8 @@ class Recommender:
         return self._models[log.n_users]
 
 
-def _rows(log: EventLog, item_N: np.ndarray) -> list[dict[str, Any]]:
+def item_facts(log: EventLog, item_N: np.ndarray) -> list[dict[str, Any]]:
+    """Id, title, tags and category of items, in their order."""
     asked = pl.LazyFrame({"item_id": pl.Series(item_N, dtype=pl.UInt32)})
     facts = log.items.select("item_id", "title", "tags", "category")
     joined = asked.join(facts, on="item_id", how="left", maintain_order="left").collect()
@@ -148,7 +149,8 @@ def _rows(log: EventLog, item_N: np.ndarray) -> list[dict[str, Any]]:
     return joined.with_columns(ids).to_dicts()
 
 
-def _label(row: dict[str, Any]) -> str:
+def named(row: dict[str, Any]) -> str:
+    """What people call an item: title, tags, category or id."""
     return str(row["title"] or ", ".join(row["tags"] or []) or row["category"] or row["id"])
 
 
