@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -146,8 +147,8 @@ class PipelineRecommender:
         self.at_us = int(last) + 1 if at_us is None else at_us
         if self.at_us < (before := int(sources.meta["known_before"])):
             raise ConfigError(
-                f"the moment {self.at_us} lies before {before}, up to where the sources have learned; "
-                "ask for a later one"
+                f"the moment {_iso(self.at_us)} lies before {_iso(before)}, up to where the sources have "
+                "learned; ask for a later one"
             )
         self.log = _with_stranger(log.between(None, self.at_us))
         self._stranger = self.log.n_users - 1
@@ -261,6 +262,10 @@ class PipelineRecommender:
             pair_scores(self._sources, user_N, item_N),
         ]  # fmt: skip
         return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+def _iso(time_us: int) -> str:
+    return datetime.fromtimestamp(time_us / 1e6, tz=UTC).isoformat(timespec="seconds")
 
 
 def _words(config: AppConfig) -> WordsConfig:

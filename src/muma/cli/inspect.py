@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -11,8 +10,7 @@ import typer
 from muma.app.config import read_recipe
 from muma.app.inspection import inspect_user
 from muma.cli.show_features import show_inspection
-from muma.cli.terminal import Json, Recipe, Set, friendly, print_json
-from muma.errors import ConfigError
+from muma.cli.terminal import Json, Recipe, Set, friendly, moment_us, print_json
 
 
 @friendly
@@ -39,18 +37,8 @@ def inspect(
     Python: muma.app.inspection.inspect_user(config, "3911")
     """
     config = read_recipe(recipe, overrides=set_ or ())
-    found = inspect_user(config, user, item=item, at_us=None if at is None else _moment(at))
+    found = inspect_user(config, user, item=item, at_us=None if at is None else moment_us(at))
     if json:
         print_json(asdict(found))
         return
     show_inspection(found, every=every)
-
-
-def _moment(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--at {text!r} is not a moment; write 2022-05-01T12:00:00") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1e6)

@@ -7,21 +7,27 @@ from typing import Annotated
 
 import typer
 
-from muma.app.config import read_recipe
+from muma.app.config import AppConfig, read_recipe
 from muma.app.evaluation import evaluate_recipe
 from muma.app.recommendation import Recommender
+from muma.app.serving_lists import PipelineRecommender
+from muma.app.training import train_recipe
 from muma.artifact import exists
 from muma.cli.show import show_answer
+from muma.cli.show_ranking import show_ranked
 from muma.cli.terminal import (
     Json,
     Recipe,
     Set,
     err,
     friendly,
+    moment_us,
     now_us,
+    plain,
     print_json,
     progress_bars,
 )  # fmt: skip
+from muma.errors import ConfigError
 
 
 @friendly
@@ -32,18 +38,43 @@ def recommend(
     model: Annotated[
         str | None, typer.Option("--model", help="A model of the recipe; default the served one.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="The pipeline's list, with a reason for each item.")
+    ] = False,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at", help="With --explain: moment in UTC, ISO 8601; default: the log's end."
+        ),
+    ] = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Recommend items to a user with the models of the recipe's run; evaluates first if needed.
+    """Recommend items to a user with the models of the recipe's run; fits them first if needed.
 
-    A user that the log has never seen is answered as somebody without history.
+    A user that the log has never seen is answered as somebody without history. With --explain the
+    candidates of all sources are ranked by all features, and every place says why.
 
     Example: muma recommend recipes/kuairand.toml --user 3911 -k 5
 
-    Python: muma.app.recommendation.Recommender(config).answer(user)
+    Example: muma recommend recipes/demo.toml --user 3911 --explain
+
+    Python: muma.app.recommendation.Recommender(config).answer(user), or, with reasons,
+    muma.app.serving_lists.PipelineRecommender(config).answer(user)
     """
+    if explain and model is not None:
+        raise ConfigError("--explain is for the whole pipeline's list; leave --model out")
+    if at is not None and not explain:
+        raise ConfigError("--at needs --explain: only the pipeline knows features as of a moment")
     config = read_recipe(recipe, overrides=set_ or ())
+    if explain:
+        with progress_bars(quiet=json):
+            ranked = ready(config, at_us=None if at is None else moment_us(at)).answer(user, k)
+        if json:
+            print_json(plain(asdict(ranked)))
+            return
+        show_ranked(ranked)
+        return
     with progress_bars(quiet=json):
         if not exists(config.folder / "results"):
             err.print(f"no run in {config.folder} yet: fitting the recipe's models first")
@@ -53,3 +84,11 @@ def recommend(
         print_json(asdict(answer))
         return
     show_answer(answer)
+
+
+def ready(config: AppConfig, *, at_us: int | None = None) -> PipelineRecommender:
+    """The pipeline, trained first if nothing of it is there."""
+    if config.ranking is not None and not exists(config.folder / "ranking" / "rankers"):
+        err.print(f"no rankers in {config.folder} yet: training them first")
+        train_recipe(config, now_us=now_us())
+    return PipelineRecommender(config, at_us=at_us)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from muma.errors import MumaError
+from muma.errors import ConfigError, MumaError
 from muma.progress import reporting
 
 P = ParamSpec("P")
@@ -36,6 +38,32 @@ Recipe = Annotated[str, typer.Argument(help="Path of a TOML recipe; see recipes/
 def now_us() -> int:
     """The clock that the command line hands in: UTC microseconds."""
     return time.time_ns() // 1_000
+
+
+def moment_us(text: str) -> int:
+    """A moment in ISO 8601 as UTC microseconds; without a zone it is UTC.
+
+    Raises:
+        ConfigError: it is no moment.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--at {text!r} is not a moment; write 2022-05-01T12:00:00") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1e6)
+
+
+def plain(value: Any) -> Any:
+    """Data as JSON has it: NaN becomes null, NumPy's numbers Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | int | str | type(None)):
+        return value
+    return float(value) if math.isfinite(value) else None
 
 
 def print_json(data: Any) -> None:
