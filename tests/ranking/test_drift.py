@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
-from scipy.stats import ks_2samp, wasserstein_distance
+from scipy.stats import chi2, ks_2samp, wasserstein_distance
 from sklearn.linear_model import LogisticRegression
 
 from muma.errors import ArtifactError, ConfigError, DataError, NotFittedError, SchemaError
@@ -211,7 +211,8 @@ def test_the_reference_does_not_drift_from_itself(monitor):
 def test_the_report_names_the_feature_that_moved(monitor):
     report = monitor.check(DriftWorld(mean=0.5).window(3000, derive(7, "moved")))
     assert report.alarm
-    assert {f.feature for f in report.findings if f.alarm and f.kind in ("psi", "ks")} == {"f8"}
+    for kind in ("psi", "ks", "wasserstein"):
+        assert {name for name, f in report.of(kind).items() if f.alarm} == {"f8"}
     assert "f8" in report.reasons[0]
     assert report.of("psi")["f8"].rule_of_thumb in ("moderate", "major")
     assert report.of("ks")["f8"].asymptotic_p < 1e-6
@@ -245,6 +246,27 @@ def test_smaller_windows_have_higher_thresholds(monitor):
         monitor.check(DriftWorld().window(n, rng)).of("psi")["f0"].threshold for n in (500, 5000)
     ]
     assert bounds[0] > 2 * bounds[1]
+
+
+def test_thresholds_of_psi_are_those_of_its_distribution_for_independent_rows():
+    """(C - 1)(1/n + 1/m) chi2 / (C - 1): thresholds over a whole check lie far in its tail, not beyond it."""
+    value = derive(12, "psi").normal(size=(8000, 30))
+    columns = tuple(f"f{n}" for n in range(30))
+    config = DriftConfig(resamples=400)
+    report = DriftMonitor(config).fit(Window(columns, value)).check(Window(columns, value[:4000]))
+    bounds = np.array([f.threshold for f in report.of("psi").values()])
+    scale = 1 / 8000 + 1 / 4000
+    assert (bounds > chi2.isf(0.01, 9) * scale).all()
+    assert (bounds < chi2.isf(1e-6, 9) * scale).all()
+
+
+def test_each_kind_of_shift_is_found_by_the_statistics_made_for_it(monitor):
+    for shift, feature, kinds in [
+        ({"missing": 0.1}, "f5", ("psi", "missing")), ({"mix": 0.3}, "f4", ("psi", "wasserstein")),
+    ]:  # fmt: skip
+        report = monitor.check(DriftWorld(**shift).window(6000, derive(7, feature)))
+        for kind in kinds:
+            assert report.of(kind)[feature].alarm, (shift, kind)
 
 
 def test_rows_that_hang_together_raise_thresholds():

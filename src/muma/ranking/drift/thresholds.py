@@ -22,6 +22,7 @@ import numpy as np
 
 from muma.ranking.drift.ruler import Ruler
 
+_FIXED = 1e-6  # deviation of a statistic that never moves, but for rounding
 _CHUNK = 64  # resamples together: some tens of MiB
 
 
@@ -111,7 +112,7 @@ def _least(ruler: Ruler, value_BJ: np.ndarray, clusters: tuple[int, int]) -> np.
     """Deviations below which resampling cannot see.
 
     What never happened among n clusters may still have a rate of 3 / n (the rule of three), so shares
-    deviate at least as much as an event of that rate would.
+    deviate at least as much as an event of that rate would. Of a PSI this is for constant features only.
     """
     n, m = clusters
     share = np.sqrt(min(3 / n, 1.0) * (1 / n + 1 / m))
@@ -120,4 +121,7 @@ def _least(ruler: Ruler, value_BJ: np.ndarray, clusters: tuple[int, int]) -> np.
     sizes = dict.fromkeys(ruler.kinds[: 5 if ruler.part_bins is not None else 3], features)
     parts = [np.full(sizes.get(kind, 1), floor.get(kind, share * 1e-3)) for kind in ruler.kinds]
     least_J = np.concatenate(parts)
+    # a root of a PSI that does vary knows its own deviation, and the floor would drown it
+    varies_J = value_BJ.std(axis=0) > _FIXED
+    least_J[:features] = np.where(varies_J[:features], 0.0, least_J[:features])
     return np.where(np.isnan(value_BJ).all(axis=0), np.nan, least_J)
