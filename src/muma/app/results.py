@@ -65,14 +65,15 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; NaN becomes None."""
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Data as JSON has it: NaN becomes None, NumPy's numbers Python's."""
     if isinstance(value, dict | Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     if isinstance(value, np.integer | np.bool_):

@@ -153,7 +153,7 @@ class PipelineRecommender:
         self.log = _with_stranger(log.between(None, self.at_us))
         self._stranger = self.log.n_users - 1
         self._sources = models_of(sources, self.log)
-        self._sentences = SentencesConfig(words=_words(config))
+        self.sentences = SentencesConfig(words=_words(config))
         present = [t for t in TABLES if any(n.startswith(f"{t}/") for n in rankers.files)]
         self.rankers = {
             table: MultiRanker.load(artifact_within(rankers, table)) for table in present
@@ -215,7 +215,7 @@ class PipelineRecommender:
             if explained:
                 found = explain(slate, place)
                 about = Subject(category=fact["category"])
-                told = sentence(found, about=about, config=self._sentences)
+                told = sentence(found, about=about, config=self.sentences)
                 groups, parts = found.groups, found.parts[:8]
             tags = fact["tags"] or ([fact["category"]] if fact["category"] else [])
             items.append(

@@ -14,6 +14,7 @@ from muma.cli.inspect import inspect
 from muma.cli.recommend import recommend
 from muma.cli.stream import stream
 from muma.cli.terminal import out
+from muma.cli.train import train
 from muma.cli.validate import validate
 
 app = typer.Typer(
@@ -24,7 +25,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, ingest, validate, features, stream, inspect, evaluate, recommend, doctor):
+COMMANDS = (
+    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, doctor,
+)  # fmt: skip
+for command in COMMANDS:
     app.command(command.__name__)(command)
 
 

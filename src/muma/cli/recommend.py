@@ -10,6 +10,7 @@ import typer
 from muma.app.config import AppConfig, read_recipe
 from muma.app.evaluation import evaluate_recipe
 from muma.app.recommendation import Recommender
+from muma.app.results import plain
 from muma.app.serving_lists import PipelineRecommender
 from muma.app.training import train_recipe
 from muma.artifact import exists
@@ -23,7 +24,6 @@ from muma.cli.terminal import (
     friendly,
     moment_us,
     now_us,
-    plain,
     print_json,
     progress_bars,
 )  # fmt: skip

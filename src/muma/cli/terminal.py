@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -53,17 +52,6 @@ def moment_us(text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp() * 1e6)
-
-
-def plain(value: Any) -> Any:
-    """Data as JSON has it: NaN becomes null, NumPy's numbers Python's."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, bool | int | str | type(None)):
-        return value
-    return float(value) if math.isfinite(value) else None
 
 
 def print_json(data: Any) -> None:

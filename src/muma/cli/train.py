@@ -1,0 +1,88 @@
+"""`muma train`: rankers from a recipe, how good they are, and why they say what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from muma.app.config import read_recipe
+from muma.app.explanations import draw_sample, unseen
+from muma.app.judgement import Verdict, calibrations, judge_training
+from muma.app.run_report import write_report
+from muma.app.training import Trained, train_recipe
+from muma.cli.show_ranking import show_trained
+from muma.cli.terminal import (
+    Json,
+    Recipe,
+    Set,
+    err,
+    escaped,
+    friendly,
+    now_us,
+    out,
+    print_json,
+    progress_bars,
+)
+from muma.errors import ConfigError, MissingExtraError
+from muma.report.calibration import draw_calibration
+
+
+@friendly
+def train(
+    recipe: Recipe,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate", help="Also fit and judge rankers without a group of features each."
+        ),
+    ] = False,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Make rows, features and rankers, judge them on the test window, draw what they look at.
+
+    Each stage is kept below RUN/ranking and is not run again while the recipe and the log are the
+    same, whatever stopped the run before.
+
+    Example: muma train recipes/demo.toml --ablate
+
+    Python: muma.app.training.train_recipe(config), muma.app.judgement.judge_training(trained)
+    """
+    config = read_recipe(recipe, overrides=set_ or ())
+    with progress_bars(quiet=json):
+        trained = train_recipe(config, now_us=now_us())
+        verdict = judge_training(trained, ablate=ablate)
+        pictures = draw(trained, verdict)
+        page = write_report(trained, verdict)
+    if json:
+        print_json(
+            {
+                **verdict.as_json(),
+                "folder": str(config.folder),
+                "reused": list(trained.reused),
+                "pictures": [str(path) for path in pictures],
+                "report": str(page),
+            }
+        )
+        return
+    show_trained(trained, verdict)
+    out.print(f"pictures and page: {page}", soft_wrap=True)
+
+
+def draw(trained: Trained, verdict: Verdict) -> list[Path]:
+    """Draw what the rankers look at into the run folder; nothing without matplotlib."""
+    folder, name = trained.config.folder, trained.config.name
+    pictures = []
+    try:
+        if verdict.labels:
+            pictures.append(folder / "calibration.png")
+            title = f"{name}: calibration on the test impressions"
+            draw_calibration(calibrations(trained), pictures[0], title=title)
+        pictures += draw_sample(unseen(trained, "lists"), folder, title=name)
+    except MissingExtraError as missing:
+        err.print(f"no pictures: {escaped(str(missing))}", soft_wrap=True)
+    except ConfigError as literal:  # a fusion that has no attributions
+        err.print(f"no attributions: {escaped(str(literal))}", soft_wrap=True)
+    return [path for path in pictures if path.is_file()]
