@@ -15,12 +15,12 @@ def checked():
     monitor = DriftMonitor(DriftConfig(resamples=200, categorical=("f4",)))
     monitor.fit(DriftWorld().window(6000, derive(1, "reference")))
     window = DriftWorld(mean=0.5, missing=0.1, mix=0.3, label=0.3).window(3000, derive(1, "now"))
-    return monitor, window, monitor.check(window)
+    return monitor, window, monitor.check(window).to_json()
 
 
 def test_the_page_is_drawn(checked, tmp_path):
     monitor, window, report = checked
-    names = [f.feature for f in worst(report, "psi", 3)]
+    names = [f["feature"] for f in worst(report, "psi", 3)]
     assert set(names) == {"f4", "f5", "f8"}
     histograms = {name: Histogram(*monitor.histogram(window, name)) for name in names}
     for histogram in histograms.values():
@@ -35,7 +35,7 @@ def test_the_page_is_drawn(checked, tmp_path):
 
 
 def test_findings_come_worst_first(checked):
-    ratios = [f.value / f.threshold for f in worst(checked[2], "psi", 20)]
+    ratios = [f["value"] / f["threshold"] for f in worst(checked[2], "psi", 20)]
     assert ratios == sorted(ratios, reverse=True)
     assert len(ratios) == 20
 
@@ -45,7 +45,7 @@ def test_a_check_of_values_alone_is_drawn(tmp_path):
     value = np.stack([np.ones(300), rng.normal(size=300)], axis=1)
     window = Window(("constant", "b"), value)
     monitor = DriftMonitor(DriftConfig(resamples=50)).fit(window)
-    report = monitor.check(window)
+    report = monitor.check(window).to_json()
     draw_drift(report, tmp_path / "a.png", title="t")
     histogram = {"constant": Histogram(*monitor.histogram(window, "constant"))}
     draw_drift(report, tmp_path / "b.png", title="t", histograms=histogram)

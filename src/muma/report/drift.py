@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from muma.optional import require
-from muma.ranking.drift.report import Curve, DriftReport, Finding
 from muma.report.comparison import ACCENT, INK, QUIET
 
 _ALARM = "#b3402a"
@@ -33,7 +32,7 @@ class Histogram:
 
 
 def draw_drift(
-    report: DriftReport,
+    report: Mapping[str, Any],
     path: str | Path,
     *,
     title: str,
@@ -43,7 +42,7 @@ def draw_drift(
     """Draw the page and save it.
 
     Args:
-        report: the check.
+        report: the check, as `DriftReport.to_json` gives it.
         path: where the PNG goes.
         title: heading.
         histograms: feature -> its counts; the first three are drawn, worst first as handed in.
@@ -56,7 +55,7 @@ def draw_drift(
     matplotlib.use("Agg")
     plt = require("matplotlib.pyplot", extra="plot")
     shown = list((histograms or {}).items())[:3]
-    panels = len(shown) + (report.curves is not None)
+    panels = len(shown) + (report["curves"] is not None)
     bars = worst(report, "psi", most)
     height = max(2.6 + 0.24 * len(bars), 2.1 * max(panels, 1))
     figure = plt.figure(figsize=(10 if panels else 6, height), layout="constrained")
@@ -64,42 +63,42 @@ def draw_drift(
     _bars(figure.add_subplot(grid[:, 0]), bars)
     for row, (name, histogram) in enumerate(shown):
         _histogram(figure.add_subplot(grid[row, 1]), name, histogram, legend=row == 0)
-    if report.curves is not None:
-        _calibration(figure.add_subplot(grid[len(shown), 1]), report.curves)
-    verdict = "ALARM" if report.alarm else "no alarm"
+    if report["curves"] is not None:
+        _calibration(figure.add_subplot(grid[len(shown), 1]), report["curves"])
+    verdict = "ALARM" if report["alarm"] else "no alarm"
     figure.suptitle(
-        f"{title}: {verdict}, {report.rows:,} events of {report.clusters:,} users, "
-        f"false alarms {report.rate:.0%} of checks",
+        f"{title}: {verdict}, {report['rows']:,} events of {report['clusters']:,} users, "
+        f"false alarms {report['rate']:.0%} of checks",
         fontsize=11, color=INK, x=0.01, ha="left",
     )  # fmt: skip
     figure.savefig(path, dpi=130, metadata={"Software": "muma"})
     plt.close(figure)
 
 
-def worst(report: DriftReport, kind: str, most: int) -> list[Finding]:
+def worst(report: Mapping[str, Any], kind: str, most: int) -> list[Mapping[str, Any]]:
     """Findings of a kind, those furthest above (or nearest to) their thresholds first."""
-    found = report.of(kind).values()
-    return sorted(found, key=lambda f: -f.value / max(f.threshold, 1e-12))[:most]
+    found = [f for f in report["findings"] if f["kind"] == kind]
+    return sorted(found, key=lambda f: -f["value"] / max(f["threshold"], 1e-12))[:most]
 
 
-def _bars(axis: Any, findings: list[Finding]) -> None:
+def _bars(axis: Any, findings: list[Mapping[str, Any]]) -> None:
     place = np.arange(len(findings))
     axis.barh(
-        place, [f.value for f in findings], height=0.62,
-        color=[_ALARM if f.alarm else ACCENT for f in findings],
+        place, [f["value"] for f in findings], height=0.62,
+        color=[_ALARM if f["alarm"] else ACCENT for f in findings],
     )  # fmt: skip
     axis.scatter(
-        [f.threshold for f in findings], place, marker="|", s=140, lw=2, color=INK, zorder=3,
+        [f["threshold"] for f in findings], place, marker="|", s=140, lw=2, color=INK, zorder=3,
         label="threshold, resampled",
     )  # fmt: skip
-    right = max([1.15 * max(f.value, f.threshold) for f in findings], default=1.0)
+    right = max([1.15 * max(f["value"], f["threshold"]) for f in findings], default=1.0)
     for rule in _RULES:
         if rule < right:
             axis.axvline(
                 rule, color=QUIET, ls="--", lw=1, zorder=0,
                 label="rules of thumb 0.1 and 0.25" if rule == _RULES[0] else None,
             )  # fmt: skip
-    axis.set_yticks(place, [f.feature or "" for f in findings])
+    axis.set_yticks(place, [f["feature"] or "" for f in findings])
     axis.set_ylim(len(findings) - 0.4, -0.6)
     axis.set_xlim(0, right)
     axis.set_xlabel("population stability index", fontsize=8, color=INK)
@@ -137,13 +136,13 @@ def _histogram(axis: Any, name: str, histogram: Histogram, *, legend: bool) -> N
     axis.tick_params(axis="x", labelsize=6.5)
 
 
-def _calibration(axis: Any, curves: tuple[Curve, Curve]) -> None:
-    top = max([*curves[0].foretold, *curves[0].happened, *curves[1].happened, 1e-6]) * 1.05
+def _calibration(axis: Any, curves: Sequence[Mapping[str, Any]]) -> None:
+    top = max([*curves[0]["foretold"], *curves[0]["happened"], *curves[1]["happened"], 1e-6]) * 1.05
     axis.plot([0, top], [0, top], color=QUIET, lw=1, ls="--")
     for curve, colour, name in zip(curves, (QUIET, _ALARM), ("reference", "current"), strict=True):
-        there = np.array(curve.count) > 0
+        there = np.array(curve["count"]) > 0
         axis.plot(
-            np.array(curve.foretold)[there], np.array(curve.happened)[there],
+            np.array(curve["foretold"])[there], np.array(curve["happened"])[there],
             color=colour, marker=".", lw=1.4, label=name,
         )  # fmt: skip
     axis.set_xlim(0, top)
