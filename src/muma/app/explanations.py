@@ -168,8 +168,14 @@ def overview(
         one = sample(trained, table, number, rows=1_500)
         if len(one.item_N):
             folds.append(GuidanceFold(name, one.value_NF, one.phi_NF, one.group_N))
-    doubts = advise(folds, test.columns, config)
-    return Overview(table, len(test.item_N), found, doubts, tuple(fold.name for fold in folds))
+    doubts = [
+        one
+        for one in advise(folds, test.columns, config)
+        if one.kind != "flips" or one.name not in trained.categorical  # codes have no direction
+    ]
+    return Overview(
+        table, len(test.item_N), found, tuple(doubts), tuple(fold.name for fold in folds)
+    )
 
 
 def draw_sample(test: Sample, folder: Path, *, title: str) -> list[Path]:

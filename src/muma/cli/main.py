@@ -8,6 +8,7 @@ from muma import __version__
 from muma.cli.demo import demo
 from muma.cli.doctor import doctor
 from muma.cli.evaluate import evaluate
+from muma.cli.explain import explain
 from muma.cli.features import features
 from muma.cli.ingest import ingest
 from muma.cli.inspect import inspect
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, doctor,
+    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__)(command)

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from muma.app.judgement import Verdict
+from muma.app.ranking_evaluation import Judgement
 from muma.app.run_report import STAR, interval, label_rows, starred
 from muma.app.serving_lists import PipelineAnswer
 from muma.app.training import Trained
@@ -51,12 +52,6 @@ def reason(sentence: str | None) -> str:
     return told[:1].upper() + told[1:] if told else "-"
 
 
-def groups_line(groups: Mapping[str, float]) -> str:
-    """`item +0.99, candidates +0.99`, without what rounds to nothing."""
-    told = [f"{name} {value:+.2f}" for name, value in groups.items() if abs(value) >= 0.005]
-    return ", ".join(told) or "nothing beyond the base"
-
-
 def show_trained(trained: Trained, verdict: Verdict) -> None:
     """How a training went and how good its rankers are."""
     stages = ("rows", "sources", "features", "rankers")
@@ -66,33 +61,18 @@ def show_trained(trained: Trained, verdict: Verdict) -> None:
         f"stages made now: {', '.join(made) or 'none'}; there already: {', '.join(there) or 'none'}"
     )
     for table, matrix in trained.matrices.items():
-        counts = ", ".join(
-            f"{fold.role} {int((matrix.rows.fold_N == number).sum()):,}"
-            for number, fold in enumerate(trained.folds)
-        )
-        out.print(f"{table}: {len(matrix.columns)} features; rows {counts}", soft_wrap=True)
+        roles: dict[str, int] = {}
+        for number, fold in enumerate(trained.folds):
+            rows = int((matrix.rows.fold_N == number).sum())
+            roles[fold.role] = roles.get(fold.role, 0) + rows
+        counts = ", ".join(f"{role} {rows:,}" for role, rows in roles.items())
+        out.print(f"{table}: {len(matrix.columns)} features; rows: {counts}", soft_wrap=True)
     for label, models in verdict.labels.items():
         out.print(
             f"\n[bold]{escaped(label)}: {verdict.n_impressions:,} test impressions of "
             f"{verdict.n_users:,} users[/]"
         )
-        table = Table(box=box.SIMPLE_HEAD)
-        table.add_column("model", no_wrap=True)
-        for name in ("AUC", "log loss", "calibration error", "NDCG@10"):
-            table.add_column(name, justify="right")
-        for cells in label_rows(models):
-            name, auc, _, loss, _, error, ndcg, _ = cells
-            table.add_row(name, *(escaped(text) for text in (auc, loss, error, ndcg)))
-        out.print(table)
-        gains = Table(box=box.SIMPLE_HEAD)
-        gains.add_column("pipeline minus", no_wrap=True)
-        for name in ("AUC", "log loss", "NDCG@10"):
-            gains.add_column(name, justify="right")
-        for name, one in models.items():
-            if one.auc_gain is not None:
-                told = (one.auc_gain, one.log_loss_gain, one.ndcg_gain)
-                gains.add_row(name, *(escaped(starred(gain)) for gain in told))
-        out.print(gains)
+        _show_label(models)
     if verdict.labels:
         out.print(STAR)
     table = titled("weight of the first engine", "ranker")
@@ -103,3 +83,23 @@ def show_trained(trained: Trained, verdict: Verdict) -> None:
             told = escaped(interval(one.alpha, digits=2))
             table.add_row(f"{name}: {label}", f"{one.first}, {one.second}", told)
     out.print(table)
+
+
+def _show_label(models: Mapping[str, Judgement]) -> None:
+    """Each model's numbers, then the pipeline's differences from the others."""
+    table, gains = Table(box=box.SIMPLE_HEAD), Table(box=box.SIMPLE_HEAD)
+    table.add_column("model", no_wrap=True)
+    for name in ("AUC", "log loss", "calibration error", "NDCG@10"):
+        table.add_column(name, justify="right")
+    for cells in label_rows(models):
+        name, auc, _, loss, _, error, ndcg, _ = cells
+        table.add_row(name, *(escaped(text) for text in (auc, loss, error, ndcg)))
+    gains.add_column("pipeline minus", no_wrap=True)
+    for name in ("AUC", "log loss", "NDCG@10"):
+        gains.add_column(name, justify="right")
+    for name, one in models.items():
+        if one.auc_gain is not None:
+            told = (one.auc_gain, one.log_loss_gain, one.ndcg_gain)
+            gains.add_row(name, *(escaped(starred(gain)) for gain in told))
+    out.print(table)
+    out.print(gains)

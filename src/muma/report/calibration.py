@@ -36,7 +36,7 @@ def draw_calibration(
     matplotlib.use("Agg")
     plt = require("matplotlib.pyplot", extra="plot")
     figure, axes = plt.subplots(
-        1, len(found), figsize=(3.6 * len(found) + 0.4, 3.9), squeeze=False, layout="constrained"
+        1, len(found), figsize=(3.8 * len(found), 4.4), squeeze=False, layout="constrained"
     )
     for axis, (label, models) in zip(axes.flat, found.items(), strict=True):
         axis.plot([0, 1], [0, 1], color=QUIET, lw=1, ls=(0, (4, 3)))
@@ -46,7 +46,7 @@ def draw_calibration(
                 one.probability_M[keep_M], one.rate_M[keep_M], color=colour, lw=1.4, marker="o",
                 ms=3.5, label=name,
             )  # fmt: skip
-        axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axis.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1)
         axis.set_xticks(np.linspace(0, 1, 6))
         axis.set_yticks(np.linspace(0, 1, 6))
         axis.spines[["top", "right"]].set_visible(False)
