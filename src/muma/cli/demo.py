@@ -1,4 +1,4 @@
-"""`muma demo`: the whole foundation on the bundled short-video log."""
+"""`muma demo`: the whole pipeline on the bundled short-video log."""
 
 from __future__ import annotations
 
@@ -13,10 +13,16 @@ import typer
 import muma
 from muma.app.config import read_recipe
 from muma.app.evaluation import evaluate_recipe
-from muma.app.recommendation import Recommender
+from muma.app.judgement import judge_training
+from muma.app.results import plain
+from muma.app.run_report import write_report
+from muma.app.serving_lists import PipelineRecommender
+from muma.app.training import train_recipe
 from muma.cli.evaluate import draw
-from muma.cli.show import show_answer, show_ingest, show_report
+from muma.cli.show import show_ingest, show_report
+from muma.cli.show_ranking import show_ranked, show_trained
 from muma.cli.terminal import Json, Set, friendly, now_us, out, print_json, progress_bars
+from muma.cli.train import draw as draw_training
 from muma.errors import ConfigError
 
 WARM, COLD = "3911", "a-new-viewer"
@@ -28,11 +34,11 @@ def demo(
     set_: Set = None,
     json: Json = False,
 ) -> None:
-    """Run the main job on KuaiRand: ingest, clean, split, compare recommenders, recommend.
+    """Run the main job on KuaiRand: ingest, clean, split, compare, train the rankers, recommend and say why.
 
     Example: muma demo --user 712
 
-    Python: the same steps are in this command's 30 lines.
+    Python: the same steps are in this command's 40 lines.
     """
     began = time.perf_counter()
     home = project_home()
@@ -42,24 +48,33 @@ def demo(
     with progress_bars(quiet=json):
         report = evaluate_recipe(config, now_us=now_us())
         picture = draw(config, report)
-        recommender = Recommender(config)
-        answers = [recommender.answer(who) for who in (user, COLD)]
+        trained = train_recipe(config, now_us=now_us())  # the comparison made its stages
+        verdict = judge_training(trained)
+        draw_training(trained, verdict)
+        page = write_report(trained, verdict)
+        recommender = PipelineRecommender(config)
+        answers = [recommender.answer(who, 5) for who in (user, COLD)]
     seconds = time.perf_counter() - began
     if json:
         print_json(
-            {
-                **report.as_json(),
-                "answers": [asdict(answer) for answer in answers],
-                "picture": picture,
-                "seconds": seconds,
-            }
+            plain(
+                {
+                    **report.as_json(),
+                    "rankers": verdict.as_json(),
+                    "answers": [asdict(answer) for answer in answers],
+                    "picture": picture,
+                    "page": str(page),
+                    "seconds": seconds,
+                }
+            )
         )
         return
     show_ingest(report.ingest, folder=str(config.folder / "log"))
     show_report(report)
+    show_trained(trained, verdict)
     for answer in answers:
-        show_answer(answer)
-    out.print(f"picture: {picture}; {seconds:.0f} s in all", soft_wrap=True)
+        show_ranked(answer)
+    out.print(f"report page: {page}; picture: {picture}; {seconds:.0f} s in all", soft_wrap=True)
 
 
 def project_home() -> Path:
