@@ -7,6 +7,7 @@ import typer
 from muma import __version__
 from muma.cli.demo import demo
 from muma.cli.doctor import doctor
+from muma.cli.drift import drift
 from muma.cli.evaluate import evaluate
 from muma.cli.explain import explain
 from muma.cli.features import features
@@ -27,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, doctor,
+    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__)(command)
