@@ -25,7 +25,9 @@ BENCHMARKS = {
     "interest_speed": ["interest_speed.py"],
     "interest": ["interest.py"],
     "ranking": ["ranking.py"],
+    "drift": ["drift.py"],
     "pipeline": ["pipeline.py"],
+    "ctr": ["ctr.py"],
 }
 
 

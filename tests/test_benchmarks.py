@@ -20,7 +20,9 @@ NAMES = [
     "interest",
     "fusion",
     "ranking",
+    "drift",
     "pipeline",
+    "ctr",
 ]
 
 
