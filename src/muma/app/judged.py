@@ -74,25 +74,17 @@ class Judged:
 def impressions(log: EventLog, folds: list[Fold], labels: Mapping[str, Signal]) -> Judged:
     """What was shown, each at its own moment, with what came of it.
 
-    A label is 1 where an event that passes its signal shares the impression's request id, or, where
-    there is none, its user, item and moment. Lists are the impressions of a user within a fold.
+    A label is 1 where an event of the same user and item that passes its signal shares the
+    impression's request id, or, where there is none, its moment. Lists are the impressions of a user within a fold.
     """
     true = ~pl.col("time_inferred").fill_null(False)
+    moment = pl.coalesce("request_id", pl.col("timestamp").cast(pl.String))
+    act = pl.concat_str("user_id", "item_id", moment, separator="/").alias("act")
     shown = log.events.filter(true & (pl.col("kind") == "impression"))
     base = shown.select("user_id", "item_id", "timestamp", "request_id")
-    marked = base.with_columns(
-        pl.when(pl.col("request_id").is_not_null())
-        .then(pl.col("request_id").cast(pl.String))
-        .otherwise(pl.concat_str("user_id", "item_id", "timestamp", separator="/"))
-        .alias("act")
-    )
+    marked = base.with_columns(act)
     for name, signal in labels.items():
-        hits = log.events.filter(_passes(signal)).select(
-            pl.when(pl.col("request_id").is_not_null())
-            .then(pl.col("request_id").cast(pl.String))
-            .otherwise(pl.concat_str("user_id", "item_id", "timestamp", separator="/"))
-            .alias("act")
-        )
+        hits = log.events.filter(_passes(signal)).select(act)
         marked = marked.join(
             hits.unique().with_columns(pl.lit(1.0).alias(f"label {name}")), on="act", how="left"
         )
