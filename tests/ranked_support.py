@@ -37,6 +37,9 @@ enabled = false
 
 {blocks}
 
+[candidates.signal]
+kinds = {{ click = 1.0 }}
+
 [candidates.models.popularity]
 use = "muma.candidates.popularity.Popularity"
 half_life_days = 2.0
@@ -71,6 +74,9 @@ second = {{ use = "muma.ranking.engines.lightgbm.LightGBMEngine", trees = 12, le
 baseline = "popularity"
 mask_seen = false
 resamples = 100
+
+[evaluation.target]
+kinds = {{ click = 1.0 }}
 """
 
 
@@ -112,6 +118,8 @@ def write_feed(folder, rows=None, *, blocks=BLOCKS):
     recipe = folder / "feed.toml"
     places = {"runs": "runs", "log": "log.csv", "items": "items.csv"}
     recipe.write_text(
-        RECIPE.format(blocks=blocks, **{name: str(folder / place) for name, place in places.items()})
+        RECIPE.format(
+            blocks=blocks, **{name: str(folder / place) for name, place in places.items()}
+        )
     )
     return recipe
