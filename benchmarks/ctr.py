@@ -12,6 +12,7 @@ trial's loss is the sum over the labels. Peers:
     logistic       scikit-learn, all features of the pipeline: long tails as logarithms, standardised,
                    indicators of missing values, one-hot categories
     lightgbm_raw   one LightGBM on what an event carries: every attribute of user and item, and the hour
+    lightgbm_raw_context  ... and the event's own context, which the pipeline does not see
     lightgbm_full  one LightGBM on all features of the pipeline (its own second engine, alone)
     xgboost_full   the first engine, alone
     dcnv2          DCN-V2 of DeepCTR-Torch on the inputs of `logistic`, the best of its seeds on `valid`
@@ -19,7 +20,10 @@ trial's loss is the sum over the labels. Peers:
 
 then the pipeline without parts of its features. Intervals are 95 % bootstrap percentiles over users;
 differences are the pipeline minus the other, paired (a negative one of log losses is a gain). NDCG@10
-is over each user's impressions of the test window.
+is over each user's impressions of the test window. There, what is known of a user at a later impression
+holds the outcome of the earlier ones, which turns the order of that list around: who has had his clicks
+has fewer left. `ndcg10_at_once` is the same with `user.` and `clock.` features as they were at the
+list's first impression, as in serving, where one moment orders all.
 """
 
 from __future__ import annotations
@@ -29,9 +33,11 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from scipy.sparse import csr_array, hstack
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -52,7 +58,8 @@ PEER = HOME / "benchmarks" / "peer_ctr.py"
 SEED = 1
 TRIALS, SEEDS = 6, 3
 TREES = 1000  # at most; early stopping ends before
-ROLES = ("train", "valid", "later", "test")
+ROLES = ("train", "valid", "later", "test", "once")
+JUDGED = ("later", "test", "once")
 ENGINES = ("XGBoost", "LightGBM")
 TEXTS = ("title", "text", "tags")
 TAIL = 50.0  # a column that reaches beyond is given as its logarithm
@@ -61,8 +68,8 @@ Scores = dict[str, dict[str, np.ndarray]]
 
 def trained_on(recipe: str, runs: str, *, quick: bool) -> Trained:
     """A finished training; the quick one has few sources and an eighth of the users."""
-    place = HOME / "data" / "kuairand-pure"
-    sets = [f"runs={runs!r}", f"events.source.path={str(place)!r}"]
+    data = HOME / "data" / "kuairand-pure"
+    sets = [f"runs={runs!r}", f"events.source.path={str(data)!r}"]
     if quick:
         sets += ["ranking.slices=1", "ranking.pool=20", "ranking.list_users=300"]
         sets += ["ranking.sources=['popularity']", "evaluation.tuning_users=100"]
@@ -70,7 +77,8 @@ def trained_on(recipe: str, runs: str, *, quick: bool) -> Trained:
         sets += [
             f"ranking.{engine}.{key}" for engine in engines for key in ("trees=3", "threads=1")
         ]
-    found = train_recipe(read_recipe(HOME / "recipes" / f"{recipe}.toml", overrides=sets))
+    place = Path(recipe) if recipe.endswith(".toml") else HOME / "recipes" / f"{recipe}.toml"
+    found = train_recipe(read_recipe(place, overrides=sets))
     if not quick:
         return found
     matrix = found.matrices["impressions"]
@@ -79,7 +87,35 @@ def trained_on(recipe: str, runs: str, *, quick: bool) -> Trained:
     return dataclasses.replace(found, matrices={**found.matrices, "impressions": few})
 
 
-def raw(trained: Trained) -> tuple[Matrix, tuple[str, ...]]:
+def part(matrix: Matrix, trained: Trained, role: str) -> Matrix:
+    """Rows of a role; `once` are the test rows with what was known at their list's first row."""
+    if role != "once":
+        return matrix.part(trained.folds, role)
+    found = matrix.part(trained.folds, "test")
+    first_N = np.unique(found.rows.group_N, return_index=True, return_inverse=True)[1:]
+    moment_F = np.array([name.startswith(("user.", "clock.")) for name in matrix.columns])
+    value_NF = np.where(moment_F, found.value_NF[first_N[0][first_N[1]]], found.value_NF)
+    return Matrix(found.rows, found.columns, value_NF)
+
+
+def at_once(trained: Trained) -> Trained:
+    """The same training with `once` as its test rows."""
+    shown = {"impressions": part(trained.matrices["impressions"], trained, "once")}
+    return dataclasses.replace(trained, matrices={**trained.matrices, **shown})
+
+
+def context(trained: Trained) -> tuple[list[str], np.ndarray]:
+    """Columns of the event's own context for the impressions, NaN where there is none."""
+    events = trained.log.events.filter(pl.col("kind") == "impression")
+    names = [name for name in events.collect_schema() if name.startswith("ctx_")]
+    key = ["user_id", "item_id", "timestamp"]
+    carried = events.select(*key, *names).unique(key, keep="last").collect()
+    shown = trained.matrices["impressions"].rows.frame().cast(dict(carried.select(key).schema))
+    found = shown.join(carried, on=key, how="left", maintain_order="left")
+    return names, found.select(pl.col(names).cast(pl.Float32)).to_numpy()
+
+
+def raw(trained: Trained, *, with_context: bool) -> tuple[Matrix, tuple[str, ...]]:
     """What an event carries: attributes and the hour; and which columns are codes."""
     log, rows = trained.log, trained.matrices["impressions"].rows
     users = [name for name in log.users.collect_schema() if name not in ("user_id", *TEXTS)]
@@ -89,6 +125,9 @@ def raw(trained: Trained) -> tuple[Matrix, tuple[str, ...]]:
     clock = [place for place, name in enumerate(whole.columns) if name.startswith("clock.")]
     parts = [whole.value_NF[:, clock], user.of(rows.user_N), item.of(rows.item_N)]
     columns = (*(whole.columns[place] for place in clock), *user.columns, *item.columns)
+    if with_context:
+        names, value_NC = context(trained)
+        parts, columns = [*parts, value_NC], (*columns, *names)
     value_NF = np.concatenate(parts, axis=1, dtype=np.float32)
     return Matrix(rows, columns, value_NF), (*user.categorical, *item.categorical)
 
@@ -126,9 +165,10 @@ def tuned(spec: Spec, matrix: Matrix, trained: Trained, codes: tuple[str, ...], 
     return best
 
 
-def calibrated(later_N: np.ndarray, label_N: np.ndarray, test_N: np.ndarray) -> np.ndarray:
-    """Probabilities of the test impressions from log-odds, calibrated on `later`."""
-    return expit(platt(later_N, label_N).logit(test_N))
+def calibrated(margins: Mapping[str, np.ndarray], label_N: np.ndarray) -> dict[str, np.ndarray]:
+    """Probabilities of `test` and `once` from log-odds, calibrated on `later`."""
+    map_to = platt(margins["later"], label_N)
+    return {role: expit(map_to.logit(margins[role])) for role in JUDGED[1:]}
 
 
 def inputs(trained: Trained) -> dict[str, np.ndarray]:
@@ -148,20 +188,20 @@ def inputs(trained: Trained) -> dict[str, np.ndarray]:
     code_NC = np.nan_to_num(matrix.value_NF[:, code_F], nan=-1).astype(np.int64) + 1
     found = {"sizes": code_NC.max(axis=0) + 1}
     for role in ROLES:
-        part = matrix.part(trained.folds, role)
-        value_NF = (numbers(part.value_NF[:, ~code_F]) - mean_F) / scale_F
-        gone_NF = np.isnan(part.value_NF[:, ~code_F])[:, missing_F]
+        some = part(matrix, trained, role)
+        value_NF = (numbers(some.value_NF[:, ~code_F]) - mean_F) / scale_F
+        gone_NF = np.isnan(some.value_NF[:, ~code_F])[:, missing_F]
         full_NF = np.clip(np.nan_to_num(value_NF, nan=0.0), -10, 10)
         found[f"{role} x"] = np.hstack([full_NF, gone_NF]).astype(np.float32)
-        codes = np.nan_to_num(part.value_NF[:, code_F], nan=-1).astype(np.int64) + 1
+        codes = np.nan_to_num(some.value_NF[:, code_F], nan=-1).astype(np.int64) + 1
         found[f"{role} c"] = codes
         for label in matrix.rows.labels:
-            found[f"{role} y {label}"] = part.rows.labels[label].astype(np.float32)
+            found[f"{role} y {label}"] = some.rows.labels[label].astype(np.float32)
     return found
 
 
 def logistic(given: Mapping[str, np.ndarray], labels: list[str], trials: int):
-    """Log-odds of `later` and `test` by label of the best penalty, and that penalty."""
+    """Log-odds by label and role with the best penalty, and that penalty."""
     one_hot = OneHotEncoder(handle_unknown="ignore").fit(given["train c"])
     x = {
         role: hstack([csr_array(given[f"{role} x"]), one_hot.transform(given[f"{role} c"])]).tocsr()
@@ -175,7 +215,7 @@ def logistic(given: Mapping[str, np.ndarray], labels: list[str], trials: int):
             model.fit(x["train"], given[f"train y {label}"])
             margin_N = model.decision_function(x["valid"])
             loss += float(log_loss(margin_N, given[f"valid y {label}"]).mean())
-            found[label] = [model.decision_function(x[role]) for role in ("later", "test")]
+            found[label] = {role: model.decision_function(x[role]) for role in JUDGED}
         if best is None or loss < best[0]:
             best = (loss, penalty, found)
     return best[2], best[1]
@@ -213,14 +253,29 @@ def told(spec: Spec) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
+def network_scores(written: Mapping[str, np.ndarray], label: str, label_N: np.ndarray):
+    """Model -> role -> probabilities: the best seed, the mean of the seeds; and all seeds' on `test`."""
+    margins = {role: written[f"{label} {role}"] for role in JUDGED}
+    seeds = [
+        calibrated({role: one_SN[seed] for role, one_SN in margins.items()}, label_N)
+        for seed in range(len(margins["test"]))
+    ]
+    mean = {role: one_SN.mean(axis=0) for role, one_SN in margins.items()}
+    best = seeds[int(np.argmin(written[f"{label} valid"]))]
+    found = {"dcnv2": best, "dcnv2_seeds": calibrated(mean, label_N)}
+    return found, np.stack([one["test"] for one in seeds])
+
+
 def measured(trained: Trained, *, quick: bool) -> dict[str, object]:
     """Everyone's figures on the test impressions."""
     trials = 1 if quick else TRIALS
     section, matrix = ranking_of(trained.config), trained.matrices["impressions"]
-    later, test = (matrix.part(trained.folds, role) for role in ("later", "test"))
+    later, test = (part(matrix, trained, role) for role in ("later", "test"))
     labels = list(matrix.rows.labels)
+    given = inputs(trained)
+    waiting = ThreadPoolExecutor(1).submit(network, given, trials, quick=quick)
     result: dict[str, object] = {
-        "train_rows": len(matrix.part(trained.folds, "train").rows),
+        "train_rows": len(part(matrix, trained, "train").rows),
         "test_rows": len(test.rows),
         "test_users": len(np.unique(test.rows.user_N)),
         "features": len(matrix.columns),
@@ -228,55 +283,63 @@ def measured(trained: Trained, *, quick: bool) -> dict[str, object]:
     }
 
     specs = {}
-    for name, spec in zip(ENGINES, (section.impressions.first, section.impressions.second), strict=True):  # fmt: skip
+    pair = section.impressions
+    for name, spec in zip(ENGINES, (pair.first, pair.second), strict=True):
         loss, specs[name], _ = tuned(spec, matrix, trained, trained.categorical, trials)
-        result |= {f"{name.lower()}_valid_loss": round(loss, 4), f"{name.lower()}_settings": told(specs[name])}  # fmt: skip
+        result[f"{name.lower()}_valid_loss"] = round(loss, 4)
+        result[f"{name.lower()}_settings"] = told(specs[name])
     pipeline = with_engines(trained, specs)
-    scores: Scores = {
-        label: {
-            f"{name.split()[0].lower()}_full" if name != PIPELINE else PIPELINE: p_N
-            for name, p_N in found.items()
-        }
-        for label, found in pipeline_probabilities(pipeline).items()
-    }
-    for label, found in ablations(pipeline).items():
-        scores[label] |= {name.replace(" ", "_"): p_N for name, p_N in found.items()}
+    scores: dict[str, Scores] = {"test": own(pipeline), "once": own(at_once(pipeline))}
+    for label, found in ({} if quick else ablations(pipeline)).items():
+        scores["test"][label] |= {name.replace(" ", "_"): p_N for name, p_N in found.items()}
 
-    plain, codes = raw(trained)
-    second = section.impressions.second
-    loss, spec, engines = tuned(second, plain, trained, codes, trials)
-    result |= {"lightgbm_raw_valid_loss": round(loss, 4), "lightgbm_raw_settings": told(spec)}
-    for label, engine in engines.items():
-        margins = [engine.margin(np.ascontiguousarray(plain.part(trained.folds, role).value_NF)) for role in ("later", "test")]  # fmt: skip
-        scores[label]["lightgbm_raw"] = calibrated(margins[0], later.rows.labels[label], margins[1])
-
-    given = inputs(trained)
+    others: dict[str, dict[str, dict[str, np.ndarray]]] = {label: {} for label in labels}
+    for name in ("lightgbm_raw", "lightgbm_raw_context"):
+        plain, codes = raw(trained, with_context=name.endswith("context"))
+        loss, spec, engines = tuned(pair.second, plain, trained, codes, trials)
+        result |= {f"{name}_valid_loss": round(loss, 4), f"{name}_settings": told(spec)}
+        rows = {role: np.ascontiguousarray(part(plain, trained, role).value_NF) for role in JUDGED}
+        for label, engine in engines.items():
+            margins = {role: engine.margin(value_NF) for role, value_NF in rows.items()}
+            others[label][name] = calibrated(margins, later.rows.labels[label])
     linear, penalty = logistic(given, labels, trials)
     result["logistic_C"] = float(penalty)
-    for label, (later_N, test_N) in linear.items():
-        scores[label]["logistic"] = calibrated(later_N, later.rows.labels[label], test_N)
-
-    written, chosen = network(given, trials, quick=quick)
+    for label, margins in linear.items():
+        others[label]["logistic"] = calibrated(margins, later.rows.labels[label])
+    written, chosen = waiting.result()
     if written is not None and chosen is not None:
         result |= {"dcnv2_settings": str(chosen), "dcnv2_valid_loss": round(chosen["loss"], 4)}
         for label in labels:
-            label_N = later.rows.labels[label]
-            later_SN, test_SN = written[f"{label} later"], written[f"{label} test"]
-            all_SN = np.stack([calibrated(a, label_N, b) for a, b in zip(later_SN, test_SN, strict=True)])  # fmt: skip
-            scores[label]["dcnv2"] = all_SN[np.argmin(written[f"{label} valid"])]
-            both = later_SN.mean(axis=0), label_N, test_SN.mean(axis=0)
-            scores[label]["dcnv2_seeds"] = calibrated(*both)
-            result[f"{label}_dcnv2_auc_by_seed"] = aucs(test.rows.labels[label], all_SN)
+            found, p_SN = network_scores(written, label, later.rows.labels[label])
+            others[label] |= found
+            result[f"{label}_dcnv2_auc_by_seed"] = aucs(test.rows.labels[label], p_SN)
 
-    if not quick:
-        again = [pipeline, *(with_engines(trained, specs, seed) for seed in range(1, SEEDS))]
-        by_seed = [pipeline_probabilities(one) for one in again]
-        for label in labels:
-            p_SN = np.stack([one[label][PIPELINE] for one in by_seed])
-            result[f"{label}_pipeline_auc_by_seed"] = aucs(test.rows.labels[label], p_SN)
+    again = [] if quick else [with_engines(trained, specs, seed) for seed in range(1, SEEDS)]
+    by_seed = [scores["test"], *(own(one) for one in again)]
     for label in labels:
-        result |= figures(label, test, scores[label])
+        p_SN = np.stack([one[label][PIPELINE] for one in by_seed])
+        result[f"{label}_pipeline_auc_by_seed"] = aucs(test.rows.labels[label], p_SN)
+        for role, found in scores.items():
+            found[label] |= {name: one[role] for name, one in others[label].items()}
+        result |= figures(label, test, scores["test"][label])
+        once = figures(label, test, scores["once"][label])
+        result |= {
+            key.replace("_ndcg10", "_ndcg10_at_once"): v
+            for key, v in once.items()
+            if "_ndcg10" in key
+        }
     return result
+
+
+def own(trained: Trained) -> Scores:
+    """Label -> the pipeline and each of its engines alone -> probabilities of the test impressions."""
+    return {
+        label: {
+            name if name == PIPELINE else f"{name.split()[0].lower()}_full": p_N
+            for name, p_N in found.items()
+        }
+        for label, found in pipeline_probabilities(trained).items()
+    }
 
 
 def aucs(label_N: np.ndarray, p_SN: np.ndarray) -> str:
@@ -309,7 +372,9 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     parser.add_argument("--quick", action="store_true", help="a slice: not a result")
-    parser.add_argument("--recipe", default="demo", help="a recipe on KuaiRand with labels")
+    parser.add_argument(
+        "--recipe", default="demo", help="a recipe on KuaiRand with labels, or its file"
+    )
     parser.add_argument("--runs", help="folder of runs, to use a finished training again")
     args = parser.parse_args()
     began = time.perf_counter()

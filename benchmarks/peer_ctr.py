@@ -3,12 +3,12 @@
     python benchmarks/peer_ctr.py DCN input.npz output.npz 6 3
 
 The model's name, the features, where its log-odds go, the number of trials and of seeds. `input.npz`
-holds, for `train`, `valid`, `later` and `test`, standardised numbers `ROLE x` [N, D] and category codes
+holds, for `train`, `valid`, `later`, `test` and `once`, standardised numbers `ROLE x` [N, D] and category codes
 `ROLE c` [N, C] (0 is unknown), and for each label `ROLE y LABEL` [N]; `sizes` [C] are the numbers of
 codes. A trial draws learning rate, dropout, widths, cross layers, weight decay and batch size at random;
 its epochs stop early by the log loss of `valid`. The trial with the smallest sum of those losses over
-the labels is fitted again from other seeds. Written: `LABEL later` and `LABEL test`, log-odds
-[seeds, N], and `LABEL valid`, the losses of the seeds. Prints one JSON object: the settings chosen.
+the labels is fitted again from other seeds. Written: `LABEL later`, `LABEL test` and `LABEL once`,
+log-odds [seeds, N], and `LABEL valid`, the losses of the seeds. Prints one JSON object: the settings chosen.
 
 Wang et al., "DCN V2: improved deep & cross network", WWW 2021: the library's `DCN` with matrices for
 cross weights. Guo et al., "DeepFM", IJCAI 2017. The library's networks and penalties; the loop is here.
@@ -27,7 +27,7 @@ import torch
 from deepctr_torch.inputs import DenseFeat, SparseFeat
 from deepctr_torch.models import DCN, DeepFM
 
-ROLES = ("train", "valid", "later", "test")
+ROLES = ("train", "valid", "later", "test", "once")
 WIDTHS = [(64,), (128, 64), (256, 128)]
 EPOCHS, PATIENCE = 20, 2
 
@@ -126,7 +126,7 @@ def main(name: str, source: str, target: str, trials: int, seeds: int, epochs: i
     for label in labels:
         runs = [fitted(name, chosen, data, label, seed, epochs) for seed in range(1, seeds + 1)]
         written[f"{label} valid"] = np.array([found for _, found in runs])
-        for role in ("later", "test"):
+        for role in ("later", "test", "once"):
             written[f"{label} {role}"] = np.stack([log_odds(one, data[role]) for one, _ in runs])
     np.savez(target, **written)
     seconds = round(time.perf_counter() - began, 1)
