@@ -73,7 +73,7 @@ Values = dict[str, np.ndarray]
 
 def blends(name: str, sets: list[str], options: argparse.Namespace, valid: Fold, test: Fold):
     """Markov + EASE, and both with the network: values a seed, and the weights."""
-    settings = settings_of(name, sets)
+    settings = settings_of(name, sets, options.data)
     best: dict[str, Mapping[str, float]] = {}
     found: dict[str, list[Values]] = {"markov_ease": [], "blend": []}
     fitted = {}
@@ -188,7 +188,7 @@ def leave_last_out(options: argparse.Namespace, sets: list[str]) -> dict[str, ob
     for name in options.models:
         runs = [
             Run(
-                name, settings_of(name, sets), seed, f"{options.data}-{label}", fold,
+                name, settings_of(name, sets, options.data), seed, f"{options.data}-{label}", fold,
                 keep=not options.quick,
             ).measured()
             for seed in options.seeds
