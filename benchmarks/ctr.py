@@ -22,7 +22,8 @@ then the pipeline without parts of its features. Intervals are 95 % bootstrap pe
 differences are the pipeline minus the other, paired (a negative one of log losses is a gain). NDCG@10
 is over each user's impressions of the test window. There, what is known of a user at a later impression
 holds the outcome of the earlier ones, which turns the order of that list around: who has had his clicks
-has fewer left. `ndcg10_at_once` is the same with `user.` and `clock.` features as they were at the
+has fewer left (Miller and Sanjurjo, "Surprised by the hot hand fallacy?", Econometrica 2018).
+`ndcg10_at_once` is the same with `user.` and `clock.` features as they were at the
 list's first impression, as in serving, where one moment orders all.
 """
 
