@@ -13,6 +13,8 @@ from muma.optional import require
 from muma.report.comparison import ACCENT, INK, QUIET
 
 _ALARM = "#b3402a"
+_TINY = 1e-300  # an edge just below zero
+_ROOM = 7  # names that fit beside each other
 _RULES = (0.1, 0.25)
 
 
@@ -109,7 +111,7 @@ def _bars(axis: Any, findings: list[Mapping[str, Any]]) -> None:
 def _histogram(axis: Any, name: str, histogram: Histogram, *, legend: bool) -> None:
     used_E = np.isfinite(histogram.edge_E)
     edge_e = histogram.edge_E[used_E]
-    label = [f"{e:.2g}" for e in edge_e]
+    label = [f"{e:.2g}" if abs(e) > _TINY else "< 0" for e in edge_e]
     shares = []
     for count_L in (histogram.reference_L, histogram.current_L):
         inner = np.asarray(count_L, dtype=np.float64)
@@ -128,6 +130,9 @@ def _histogram(axis: Any, name: str, histogram: Histogram, *, legend: bool) -> N
         "above" if s == len(edge_e) else "missing"
         for s in start
     ]  # fmt: skip
+    if len(ends) > _ROOM:  # the two last ones always have a name
+        ends = [end if i % 2 == 0 or i >= len(ends) - 2 else "" for i, end in enumerate(ends)]
+        ends[-3] = ""
     axis.set_xticks(place, ends)
     axis.set_title(f"{name}: share of events by upper edge", fontsize=8, color=INK, loc="left")
     if legend:
