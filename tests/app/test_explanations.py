@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from muma.app.config import read_recipe
+from muma.app.evaluation import evaluate_recipe
 from muma.app.explanations import (
     NEW,
     draw_sample,
@@ -189,3 +190,14 @@ def test_mistakes_are_told(config, trained, tmp_path):
     other = config.model_copy(update={"seed": 6})
     with pytest.raises(ArtifactError, match="run 'muma train'"):
         PipelineRecommender(other)
+
+
+def test_the_page_shows_the_comparison_once_there_is_one(config, trained):
+    verdict = judge_training(trained)
+    assert "Comparison" not in write_report(trained, verdict).read_text()
+    report = evaluate_recipe(config)
+    text = write_report(trained, verdict).read_text()
+    assert "Comparison: ndcg@10 on the test window" in text
+    found = report.models["pipeline"].views["all"]["ndcg@10"]
+    assert f"{found.value:.4f} [{found.low:.4f}, {found.high:.4f}]" in text
+    assert train_recipe(config).reused == ("rows", "sources", "features", "rankers")

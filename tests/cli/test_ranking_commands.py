@@ -141,3 +141,10 @@ def test_help_shows_an_example_and_the_python_equivalent(command):
     shown = muma(command, "--help").stdout
     for text in (f"Example: muma {command}", "Python:", "--json"):
         assert text in shown
+
+
+def test_train_without_attributions_says_so(tmp_path):
+    shown = muma("train", write_feed(tmp_path), "--set", "ranking.lists.fusion='literal'")
+    assert shown.exit_code == 0, shown.output
+    assert "no attributions" in shown.stderr
+    assert (tmp_path / "runs" / "feed" / "calibration.png").is_file()

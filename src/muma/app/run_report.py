@@ -188,11 +188,17 @@ def _pictures(folder: Path) -> Section:
 def _doubts(overview: Overview | None) -> Section:
     if overview is None:
         return Section("Features to doubt")
-    rows = [[one.name, one.kind.replace("_", " "), one.reason] for one in overview.doubts]
-    table = PageTable(("feature", "kind", "reason"), rows, text=("reason",))
+    never = [one.name for one in overview.doubts if one.kind != "flips"]
+    notes = []
+    if never:
+        folds = ", ".join(overview.folds)
+        told = f"{len(never)} of {len(overview.importance)} features"
+        notes = [f"{told} have next to no part of any score in {folds}: {', '.join(never)}."]
+    rows = [[one.name, one.reason] for one in overview.doubts if one.kind == "flips"]
+    table = PageTable(("feature whose effect flips", "what was found"), rows, ("what was found",))
     return Section(
-        "Features to doubt",
-        notes=[] if rows else ["None: every feature helps, and none changes its sign with time."],
+        f"Features to doubt, ranker of {overview.table}",
+        notes=notes if overview.doubts else ["None: all have a part, and none changes its sign."],
         tables=[table] if rows else [],
     )
 

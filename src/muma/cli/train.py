@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from muma.app.config import read_recipe
-from muma.app.explanations import draw_sample, unseen
+from muma.app.explanations import Overview, draw_sample, overview, unseen
 from muma.app.judgement import Verdict, calibrations, judge_training
 from muma.app.run_report import write_report
 from muma.app.training import Trained, train_recipe
@@ -54,8 +54,8 @@ def train(
     with progress_bars(quiet=json):
         trained = train_recipe(config, now_us=now_us())
         verdict = judge_training(trained, ablate=ablate)
-        pictures = draw(trained, verdict)
-        page = write_report(trained, verdict)
+        pictures, found = draw(trained, verdict)
+        page = write_report(trained, verdict, found)
     if json:
         print_json(
             {
@@ -71,18 +71,22 @@ def train(
     out.print(f"pictures and page: {page}", soft_wrap=True)
 
 
-def draw(trained: Trained, verdict: Verdict) -> list[Path]:
-    """Draw what the rankers look at into the run folder; nothing without matplotlib."""
+def draw(trained: Trained, verdict: Verdict) -> tuple[list[Path], Overview | None]:
+    """Draw what the rankers look at into the run folder; no pictures without matplotlib."""
     folder, name = trained.config.folder, trained.config.name
-    pictures = []
+    calibration, pictures, test, found = folder / "calibration.png", [], None, None
     try:
-        if verdict.labels:
-            pictures.append(folder / "calibration.png")
-            title = f"{name}: calibration on the test impressions"
-            draw_calibration(calibrations(trained), pictures[0], title=title)
-        pictures += draw_sample(unseen(trained, "lists"), folder, title=name)
-    except MissingExtraError as missing:
-        err.print(f"no pictures: {escaped(str(missing))}", soft_wrap=True)
+        test = unseen(trained, "lists")
+        found = overview(trained, "lists", test)
     except ConfigError as literal:  # a fusion that has no attributions
         err.print(f"no attributions: {escaped(str(literal))}", soft_wrap=True)
-    return [path for path in pictures if path.is_file()]
+    try:
+        if test is not None:
+            pictures += draw_sample(test, folder, title=name)
+        if verdict.labels:
+            title = f"{name}: calibration on the test impressions"
+            draw_calibration(calibrations(trained), calibration, title=title)
+            pictures.append(calibration)
+    except MissingExtraError as missing:
+        err.print(f"no pictures: {escaped(str(missing))}", soft_wrap=True)
+    return pictures, found
