@@ -1,6 +1,6 @@
 """Click and long view of shown videos: the pipeline against peers, with equal effort of tuning.
 
-    python benchmarks/ctr.py --json                     # recipes/demo.toml on KuaiRand
+    python benchmarks/ctr.py --json                     # recipes/ranked.toml on KuaiRand
     python benchmarks/ctr.py --recipe kuairand --json   # another recipe with labels
     python benchmarks/ctr.py --quick --json             # a slice, one trial each: not a result
 
@@ -374,7 +374,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one flat JSON object")
     parser.add_argument("--quick", action="store_true", help="a slice: not a result")
     parser.add_argument(
-        "--recipe", default="demo", help="a recipe on KuaiRand with labels, or its file"
+        "--recipe", default="ranked", help="a recipe on KuaiRand with labels, or its file"
     )
     parser.add_argument("--runs", help="folder of runs, to use a finished training again")
     args = parser.parse_args()

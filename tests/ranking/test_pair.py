@@ -263,3 +263,9 @@ def test_examination_edges():
             examination(position_N, np.zeros(len(position_N)))
     with pytest.raises(DataError, match="floor"):
         position_weights(np.array([1]), np.ones(1), floor=0.0)
+
+
+def test_an_empty_later_fold_is_said():
+    nothing = examples(3).rows(np.arange(0))
+    with pytest.raises(DataError, match="chooses alpha is empty"):
+        pair().fit(examples(1), examples(2), nothing)

@@ -21,7 +21,7 @@ from scipy.special import expit
 from muma.artifact import Artifact, Writer
 from muma.candidates.storage import artifact_within, load_config, save_config, writer_within
 from muma.config import Config, Spec, build, locate
-from muma.errors import ConfigError, NotFittedError
+from muma.errors import ConfigError, DataError, NotFittedError
 from muma.ranking.calibration import Calibration, platt
 from muma.ranking.fusing import Form, Fusion, choose_alpha, fused
 from muma.ranking.ranker import Engine, Examples
@@ -135,6 +135,11 @@ class Pair:
 
         For grades the calibrated event is a grade above 0.
         """
+        if not len(later):
+            raise DataError(
+                "the fold that calibrates the engines and chooses alpha is empty; give later examples, "
+                "or fewer slices and more lists"
+            )
         config = self.config
         hit_N = (later.label_N > 0).astype(np.float64)
         margins = [engine.margin(later.value_NF) for engine in (self.first, self.second)]
