@@ -34,8 +34,9 @@ def rows() -> list[tuple[str, str, str]]:
     events, large, ranking = load("events"), load("events_100m"), load("evaluation")
     films, news = load("movielens"), load("globo")
     live, past, fused = load("features"), load("as_of"), load("fusion")
-    network = load("interest")
-    trained = "benchmarks/interest.py --models hybrid --seeds 1 --recipes kuairand"
+    network, ranked, whole = load("interest"), load("ranking"), load("pipeline")
+    small = load("interest_100k")
+    trained = "benchmarks/interest.py --models hybrid --recipes kuairand"
     return [
         (
             "ingest 10 M events from Parquet: read, validate, clean, order, write",
@@ -185,6 +186,11 @@ def rows() -> list[tuple[str, str, str]]:
             trained,
         ),
         (
+            "MovieLens 100K, likewise: the blend with the network minus Markov + EASE",
+            difference(small, "blend_minus_markov_ease_ndcg10_last200"),
+            "benchmarks/interest.py --data ml-100k --models hybrid",
+        ),
+        (
             "KuaiRand, global-time split: Markov + EASE with the network minus without (NDCG@10)",
             difference(network, "kuairand_blend_minus_markov_ease_ndcg10"),
             trained,
@@ -193,6 +199,50 @@ def rows() -> list[tuple[str, str, str]]:
             "... the network alone minus the network with author, tags and duration fused",
             difference(network, "kuairand_network_minus_fused_ndcg10"),
             trained,
+        ),
+        (
+            "rank 200 candidates x 100 features, two engines of 100 trees, fused and ordered, p50 / p99",
+            f"{ranked['p50_ms']:.2f} / {ranked['p99_ms']:.2f} ms",
+            "benchmarks/ranking.py",
+        ),
+        (
+            "... the libraries' own calls for the same trees: XGBoost, LightGBM",
+            f"{ranked['xgboost_ms']:.2f} ms, {ranked['lightgbm_ms']:.2f} ms",
+            "benchmarks/ranking.py",
+        ),
+        (
+            "... exact attributions of 20 shown items, both engines, p50",
+            f"{ranked['explain_20_ms']:.1f} ms",
+            "benchmarks/ranking.py",
+        ),
+        (
+            "LightGBM's lambdarank example: NDCG@1, @3 of the pair",
+            f"{ranked['lambdarank_ndcg1']:.3f}, {ranked['lambdarank_ndcg3']:.3f}",
+            "benchmarks/ranking.py",
+        ),
+        (
+            "KuaiRand, global time, full catalogue: NDCG@10 of the pipeline, of the tuned blend, of recency EASE, of the network",
+            ", ".join(
+                f"{whole[f'demo_{k}_ndcg10']:.4f}"
+                for k in ("pipeline", "blend", "recency_ease", "network")
+            ),
+            "benchmarks/pipeline.py",
+        ),
+        (
+            "... the pipeline minus the blend, minus recency EASE, minus the network (paired)",
+            "; ".join(
+                difference(whole, f"demo_pipeline_minus_{k}_ndcg10")
+                for k in ("blend", "recency_ease", "network")
+            ),
+            "benchmarks/pipeline.py",
+        ),
+        (
+            "Globo news, likewise: the pipeline, popularity by recency; their difference",
+            (
+                f"{whole['globo_pipeline_ndcg10']:.4f}, {whole['globo_popularity_ndcg10']:.4f}; "
+                + difference(whole, "globo_pipeline_minus_popularity_ndcg10")
+            ),
+            "benchmarks/pipeline.py",
         ),
     ]
 

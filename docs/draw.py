@@ -10,20 +10,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from muma.cli import demo, evaluate, show, terminal
+from muma.cli import demo, evaluate, show, show_ranking, terminal, train
 
 IMAGES = Path(__file__).parent / "img"
 
 
 def main() -> None:
     """Run the demo on a recording console."""
-    console = Console(record=True, width=118, highlight=False)
-    for module in (demo, evaluate, show, terminal):
+    console = Console(record=True, width=150, highlight=False)
+    for module in (demo, evaluate, show, show_ranking, terminal, train):
         module.out = console
     demo.demo(user=demo.WARM, set_=None, json=False)
     IMAGES.mkdir(exist_ok=True)
     console.save_svg(str(IMAGES / "demo.svg"), title="make demo")
-    shutil.copy(Path("runs/demo/comparison.png"), IMAGES / "comparison.png")
+    for name in ("comparison", "beeswarm", "importance"):
+        shutil.copy(Path(f"runs/demo/{name}.png"), IMAGES / f"{name}.png")
 
 
 if __name__ == "__main__":
