@@ -4,9 +4,9 @@
     python benchmarks/pipeline.py --recipes demo --json # one recipe
     python benchmarks/pipeline.py --quick --json        # few lists, no network: not a result
 
-Global-time splits. On KuaiRand the sources are those of recipes/demo.toml, and the interest network is
-compared, too, though its score is no feature there; on Globo those of recipes/globo.toml. Everything is
-chosen on validation; differences are the pipeline minus the other, paired over the test users.
+Global-time splits. On KuaiRand the models are those of recipes/demo.toml, four of which are ranked, and the
+interest network is compared, too, though its score is no feature; on Globo all of recipes/globo.toml.
+Parameters of the models are chosen on validation; differences are the pipeline minus the other, paired over the test users.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from muma.app.evaluation import evaluate_recipe
 from muma.config import parse
 
 HOME = Path(__file__).parents[1]
-LISTS = 6_000  # users a slice, where the demo takes fewer for its time
+RANKING = {"slices": 5, "pool": 60, "list_users": 6_000}  # the demo takes less, for its time
+SOURCES = ["popularity", "recency_ease", "markov", "item_knn"]
+ENGINE = {"trees": 150, "learning_rate": 0.08}
 NETWORK = {
     "use": "muma.candidates.interest.InterestSource",
     "network": {"max_length": 50, "dropout": 0.3},
@@ -45,11 +47,16 @@ def compared(name: str, runs: str, *, quick: bool) -> AppConfig:
     models = plain["candidates"]["models"]
     if name == "globo":
         plain["candidates"]["models"] = {k: v for k, v in models.items() if k not in LEFT_OUT}
+        plain["ranking"]["list_users"] = RANKING["list_users"]
     elif not quick:
         models["network"] = NETWORK
-    plain["ranking"]["list_users"] = 100 if quick else LISTS
+        models["bpr"]["iterations"] = 30
+        plain["ranking"] |= {**RANKING, "sources": SOURCES}
+        for table in ("impressions", "lists"):
+            for side in ("first", "second"):
+                plain["ranking"][table][side] |= ENGINE
     if quick:
-        plain["ranking"] |= {"slices": 1, "pool": 10, "labels": {}}
+        plain["ranking"] |= {"list_users": 100, "slices": 1, "pool": 10, "labels": {}}
         kept = ("popularity", "markov")
         plain["candidates"]["models"] = {k: {**models[k], "tune": {}} for k in kept}
         plain["ranking"]["sources"] = kept
