@@ -23,6 +23,7 @@ from muma.evaluation.result import Result
 from muma.topk import NO_ITEM
 
 PIPELINE = "pipeline"
+NETWORK = ".InterestSource"  # how the path of a source ends that is the interest network
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,12 @@ def ablations(trained: Trained) -> dict[str, dict[str, np.ndarray]]:
     the attributes.
     """
     matrix = trained.matrices["impressions"]
+    models = trained.config.candidates.models
+    network = {f"{PREFIX}{name}" for name, m in models.items() if m.use.endswith(NETWORK)}
     groups = {
         "without features": [c for c in matrix.columns if not c.startswith((PREFIX, "item_attr.", "user_attr."))],
-        "without interest score": [c for c in matrix.columns if c == f"{PREFIX}interest"],
-        "without candidate scores": [c for c in matrix.columns if c.startswith(PREFIX) and c != f"{PREFIX}interest"],
+        "without interest score": [c for c in matrix.columns if c in network],
+        "without candidate scores": [c for c in matrix.columns if c.startswith(PREFIX) and c not in network],
         "without attributes": [c for c in matrix.columns if c.startswith(("item_attr.", "user_attr."))],
     }  # fmt: skip
     section = ranking_of(trained.config)
