@@ -73,11 +73,16 @@ def _network(recurrent: str | None, attention: Settings | None, **more: object) 
     return {"network": {"recurrent": branch, "attention": attention}}
 
 
+def _at(rate: float, settings: Settings) -> Settings:
+    """With the learning rate that validation chose for this model (eight epochs a rate)."""
+    return {**settings, "training": {"learning_rate": rate}}
+
+
 MODELS: dict[str, Settings] = {
     "hybrid": _network(LSTM, ATTENTION),
-    "lstm": _network(LSTM, None),
-    "gru4rec": _network(GRU, None),
-    "sasrec": _network(None, {**ATTENTION, "blocks": 2, "position": LEARNED}),
+    "lstm": _at(1e-2, _network(LSTM, None)),
+    "gru4rec": _at(1e-2, _network(GRU, None)),
+    "sasrec": _at(2.5e-3, _network(None, {**ATTENTION, "blocks": 2, "position": LEARNED})),
     **{f"hybrid_{k}": _network(LSTM, ATTENTION, decay={"use": v}) for k, v in DECAYS.items()},
     **{f"lstm_{k}": _network(LSTM, None, decay={"use": v}) for k, v in DECAYS.items()},
 }

@@ -15,6 +15,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from muma.artifact import Artifact, Writer
+from muma.errors import NotFittedError
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Slate:
         value_NF: float32 [N, F], the features behind each, in the same order.
         columns: names of the features.
         probability: label -> calibrated probability, float64 [N].
-        attribute: explains rows of features.
+        attribute: explains rows of features; None for candidates that no ranker stands behind.
     """
 
     item_N: np.ndarray
@@ -117,14 +118,43 @@ class Slate:
     value_NF: np.ndarray
     columns: tuple[str, ...]
     probability: dict[str, np.ndarray]
-    attribute: Attribute
+    attribute: Attribute | None = None
 
     def __len__(self) -> int:
         """Number of candidates."""
         return len(self.item_N)
 
+    @classmethod
+    def plain(
+        cls,
+        item_N: np.ndarray,
+        score_N: np.ndarray | None = None,
+        value_NF: np.ndarray | None = None,
+        columns: tuple[str, ...] = (),
+    ) -> Slate:
+        """Candidates without a ranker: scores are 0 and features none unless given.
+
+        Example:
+            >>> len(Slate.plain(np.arange(3)))
+            3
+        """
+        n = len(item_N)
+        return cls(
+            np.asarray(item_N, dtype=np.int64),
+            np.zeros(n) if score_N is None else np.asarray(score_N, dtype=np.float64),
+            np.zeros((n, len(columns)), np.float32) if value_NF is None else value_NF,
+            columns,
+            {},
+        )
+
     def attributions(self, first: int | None = None) -> np.ndarray:
-        """Parts of the scores of the `first` candidates (None: all): float64 [n, F + 1], base last."""
+        """Parts of the scores of the `first` candidates (None: all): float64 [n, F + 1], base last.
+
+        Raises:
+            NotFittedError: no ranker stands behind the candidates.
+        """
+        if self.attribute is None:
+            raise NotFittedError("these candidates were not ranked by a model; nothing to attribute")
         return self.attribute(self.value_NF[:first])
 
     def take(self, place_n: np.ndarray) -> Slate:
