@@ -58,6 +58,7 @@ CLASSIC = {
     "markov": {"use": "muma.candidates.markov.Markov", "window": 10, "alpha": 20.0},
     "ease": {"use": "muma.candidates.ease.EASE", "l2": 200.0, "history_half_life": 10.0},
 }
+HALF_LIVES = {"kuairand": [0.0], "globo": [0.0, 0.02, 0.04, 0.08, 0.17]}
 ENCODERS = "muma.fusion.encoders"
 SOURCES = {
     "kuairand": {
@@ -138,7 +139,7 @@ def recipe_comparison(recipe: str, options: argparse.Namespace) -> dict[str, obj
                 "batching": {"length": 50, "size": 128},
             },
             "epochs": options.epochs or 10,
-            "tune": {"learning_rate": [2e-3, 6e-3]},
+            "tune": {"learning_rate": [2e-3, 6e-3], "prior_half_life_days": HALF_LIVES[recipe]},
         }
         with_network = {
             **blend,

@@ -9,9 +9,10 @@ import pytest
 from muma.app.config import AppConfig
 from muma.app.evaluation import evaluate_recipe
 from muma.candidates.blend import Blend, BlendConfig
-from muma.candidates.interest import InterestSource, InterestSourceConfig
+from muma.candidates.interest import InterestSource, InterestSourceConfig, shift_of_shares
 from muma.config import build, parse
 from muma.errors import ConfigError, MissingExtraError
+from muma.interest.histories import histories
 from muma.testing.candidate_suite import CandidateSuite
 from muma.testing.logs import random_log, tiny_log
 from tests_support import RECIPE, write_small_log
@@ -31,6 +32,11 @@ def source(**changes):
 class TestInterestSource(CandidateSuite):
     def make(self):
         return source()
+
+
+class TestShiftedSource(CandidateSuite):
+    def make(self):
+        return source(prior_half_life_days=1.0)
 
 
 class TestLSTMSource(CandidateSuite):
@@ -118,3 +124,34 @@ def test_a_missing_library_shows_when_the_source_is_built(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"muma\[neural\]"):
         InterestSource()
+
+
+def test_shares_of_today_are_those_of_fading_counts():
+    log = random_log(5)
+    events = histories(log)
+    (half_life, last) = 0.7, events.time_E.max()
+    faded, count = np.zeros(log.n_items), np.zeros(log.n_items)
+    for item, at in zip(events.item_E.tolist(), events.time_E.tolist(), strict=True):
+        faded[item] += 2.0 ** (-((last - at) / 86_400e6) / half_life)
+        count[item] += 1
+    old = count / count.sum()
+    with np.errstate(all="ignore"):
+        expected = np.log((faded + old) / (faded.sum() + 1) / old)
+    expected[count == 0] = 0.0
+    found = shift_of_shares(events, half_life)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    shares = old * np.exp(found)
+    assert shares.sum() == pytest.approx(1.0)  # today's shares are shares
+
+
+def test_a_dead_item_falls_and_nothing_is_trained_again(tmp_path):
+    old = {user: [0] * 5 for user in range(20)}
+    log = tiny_log(old | {20 + user: [1] for user in range(4)})
+    users = np.array([0])
+    one, two = source(), source(prior_half_life_days=1e-5)
+    for model in (one, two):
+        model.work_in(tmp_path)
+        model.fit(log)
+    assert len(list(tmp_path.iterdir())) == 1
+    shift = shift_of_shares(histories(log), 1e-5)
+    np.testing.assert_allclose(two.score(users) - one.score(users), shift[None], atol=1e-6)

@@ -2,6 +2,16 @@
 
     score_ui = h_u . e_i            (the greatest of K interests, if the network has several)
 
+A network that was trained with cross-entropy gives log p(i | h) under the shares that items had in its
+training. Where items die within hours those shares are history, and Bayes' rule moves the score to
+today's (logit adjustment; Saerens et al., Neural Computation 2002; Menon et al., ICLR 2021):
+
+    score_ui = h_u . e_i + log(q_i / p_i),
+    p_i = n_i / n,  q_i = (r_i + p_i) / (r + 1),  r_i = sum over events e of i: 2^(-(t_last - t_e) / half_life)
+
+n_i counts the events of i, r_i the faded ones; one event's worth of the old shares keeps q above zero.
+A user without history has no h: all scores are alike and ties go to the more popular item.
+
 h_u is read from the user's history in the log given, so that a model that was loaded with a later log
 scores what users want by then. Items that the model has no row for are never proposed.
 
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
     from muma.interest.model import InterestModel
 
 FOLDER, ORDER = "network", "order.npz"
+DAY = 86_400_000_000  # microseconds
 BLOCK = 256  # users encoded together: fixed blocks, so that who else is asked for changes nothing
 
 
@@ -44,6 +55,8 @@ class InterestSourceConfig(ModelConfig):
         objective: what to minimise; None is cross-entropy over all items.
         fusion: keys of `muma.fusion.fusion.FusionConfig`, sources that are fused into each event;
             None reads ids, kinds and dwell only.
+        prior_half_life_days: half-life of today's shares of the items, in days; 0 leaves the shares of
+            the training. Changing it needs no training.
         validation_users: users whose newest event decides when training stops; 0 keeps none.
         width: instead of `network.width`, so that a recipe can tune it.
         dropout: instead of `network.dropout`.
@@ -57,6 +70,7 @@ class InterestSourceConfig(ModelConfig):
     training: dict[str, Any] = {}
     objective: Spec | None = None
     fusion: dict[str, Any] | None = None
+    prior_half_life_days: float = Field(default=0.0, ge=0)
     validation_users: int = Field(default=0, ge=0)
     width: int | None = None
     dropout: float | None = None
@@ -159,7 +173,7 @@ class InterestSource(ListingModel):
         """Names a training: the model, its parameters and what it is fitted on."""
         column = pl.col("timestamp")
         about = log.events.select(pl.len(), column.min().alias("a"), column.max().alias("b"))
-        config = self.config.model_dump_json(exclude={"name"})
+        config = self.config.model_dump_json(exclude={"name", "prior_half_life_days"})
         text = f"{config} {log.fingerprint} {about.collect().row(0)}"
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
@@ -171,6 +185,7 @@ class InterestSource(ListingModel):
         place_I = np.zeros(events.n_items, dtype=np.int64)
         place_I[items.item_N] = np.arange(len(items.item_N))
         self._item_FD = items.vector_ND[place_I[item_F]].astype(np.float64)
+        self._prior_F = shift_of_shares(events, self.config.prior_half_life_days)[item_F]
         self._events = events
         self._known: dict[int, np.ndarray] = {}
         self._item_F = item_F
@@ -181,7 +196,9 @@ class InterestSource(ListingModel):
         """Float32 [B, F], summed in float64 so that the size of the block leaves no trace."""
         vector = self._vectors(user_B).astype(np.float64)
         score = vector @ self._item_FD.T
-        return (score if score.ndim == 2 else score.max(axis=1)).astype(np.float32)
+        score = score if score.ndim == 2 else score.max(axis=1)
+        read_B = self._events.indptr[user_B + 1] > self._events.indptr[user_B]
+        return (score + read_B[:, None] * self._prior_F).astype(np.float32)
 
     def _vectors(self, user_B: np.ndarray) -> np.ndarray:
         """User vectors, [B, D] or [B, K, D]; encoded once a block of users, when first asked."""
@@ -194,6 +211,31 @@ class InterestSource(ListingModel):
         if not len(user_B):
             return np.zeros((0, self._item_FD.shape[1]))
         return np.stack([self._known[user // BLOCK][user % BLOCK] for user in user_B.tolist()])
+
+
+def shift_of_shares(events: Histories, half_life_days: float) -> np.ndarray:
+    """log(q_i / p_i), see the module's equation; float64 [I], 0 for items without events.
+
+    Args:
+        events: all events, the fit's and later ones.
+        half_life_days: of q; 0 gives zeros.
+
+    Example:
+        >>> from muma.interest.histories import histories
+        >>> from muma.testing.logs import tiny_log
+        >>> shift_of_shares(histories(tiny_log({0: [0, 1, 1]})), 0.0).tolist()
+        [0.0, 0.0]
+    """
+    shift_I = np.zeros(events.n_items)
+    if not half_life_days or not len(events):
+        return shift_I
+    age_E = (events.time_E.max() - events.time_E) / DAY
+    faded_I = np.bincount(events.item_E, 0.5 ** (age_E / half_life_days), events.n_items)
+    seen_I = events.counts > 0
+    old_I = events.counts[seen_I] / len(events)
+    new_I = (faded_I[seen_I] + old_I) / (faded_I.sum() + 1)
+    shift_I[seen_I] = np.log(new_I / old_I)
+    return shift_I
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
