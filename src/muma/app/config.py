@@ -165,6 +165,7 @@ class RankingSection(Config):
         list_users: most users of a piece whose lists are learned from.
         item_attributes: columns of the items' table that are features.
         user_attributes: columns of the users' table that are features.
+        context: context of the impressions (`tab` for a column `ctx_tab`) that the ranker of impressions reads.
         fixed: feature -> the value it has in serving (`position = 1`).
         impressions: the pair of engines of each label; keys of `muma.ranking.pair.PairConfig`.
         lists: the pair that orders whole-catalogue lists.
@@ -182,6 +183,7 @@ class RankingSection(Config):
     list_users: int = Field(default=1_500, ge=1)
     item_attributes: tuple[str, ...] = ()
     user_attributes: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
     fixed: dict[str, float] = {}
     impressions: PairConfig = PairConfig()
     lists: PairConfig = PairConfig()

@@ -19,6 +19,7 @@ from scipy.sparse import csr_array
 
 from muma.app.attributes import item_attributes, user_attributes
 from muma.app.config import AppConfig
+from muma.app.context import request_context
 from muma.app.features import compile_features
 from muma.app.recommendation import item_facts, named
 from muma.app.source_scores import pair_scores
@@ -163,6 +164,7 @@ class PipelineRecommender:
         self._catalogue, self._followers = Catalogue.of(self.log), Followers.of(self.log)
         self._items = item_attributes(self.log, section.item_attributes)
         self._users = user_attributes(self.log, section.user_attributes)
+        self._context = request_context(self.log, section.context)
         self._taken = interactions(self.log, config.candidates.signal)
         self._pool = section.pool
 
@@ -187,16 +189,25 @@ class PipelineRecommender:
         slate = self.ranker.rank(self._matrix(index, item_N), item_N)
         return Ranked(index, known, slate, tuple(proposed[int(i)] for i in slate.item_N))
 
-    def answer(self, user: int | str, k: int = 10, *, explained: bool = True) -> PipelineAnswer:
+    def answer(
+        self,
+        user: int | str,
+        k: int = 10,
+        *,
+        explained: bool = True,
+        context: Mapping[str, float | str] | None = None,
+    ) -> PipelineAnswer:
         """The first `k` of a user's list.
 
         Args:
             user: the user's own id.
             k: length.
             explained: with sentences and parts of the scores.
+            context: of the request, by the names of `ranking.context`; probabilities depend on it.
 
         Raises:
             ConfigError: it cannot be explained, since the fusion is `"literal"`.
+            DataError: the context has an unknown name, or a value of the wrong type.
 
         Example:
             answer = PipelineRecommender(config).answer("3911", k=5)
@@ -208,6 +219,9 @@ class PipelineRecommender:
         chance = {}
         if (shown := self.rankers.get("impressions")) is not None:
             rows_NF = self._matrix(index, slate.item_N[:k])
+            said_C = self._context.of_request(context or {})
+            said_NC = np.broadcast_to(said_C, (len(rows_NF), len(said_C)))
+            rows_NF = np.concatenate([rows_NF, said_NC], axis=1)
             chance = shown.probability(rows_NF)
         items = []
         for place, fact in enumerate(facts):
@@ -250,7 +264,7 @@ class PipelineRecommender:
         return found
 
     def _matrix(self, index: int, item_N: np.ndarray) -> np.ndarray:
-        """Features of the user's candidates, columns as in training: float32 [N, F]."""
+        """Features of the user's candidates, columns as in training but for the request's context: float32 [N, F]."""
         user_N = np.full(len(item_N), index, dtype=np.int64)
         at_N = np.full(len(item_N), self.at_us, dtype=np.int64)
         rows = pl.DataFrame({"user_id": user_N, "item_id": item_N, "timestamp": at_N})

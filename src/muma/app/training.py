@@ -18,6 +18,7 @@ import numpy as np
 
 from muma.app.attributes import item_attributes, user_attributes
 from muma.app.config import AppConfig, RankingSection
+from muma.app.context import request_context
 from muma.app.features import compile_features
 from muma.app.folds import Fold, folds_of
 from muma.app.ingestion import prepare
@@ -161,15 +162,19 @@ def train_recipe(
     features = stages.arrays("features", lambda: _features(config, log, tables), about["features"])
     plan_columns = compile_features(config).columns
     sources = tuple(f"{PREFIX}{name}" for name in sources_of(config))
-    columns = (*plan_columns, *items.columns, *users.columns, *sources)
+    said = request_context(log, section.context)
     matrices = {}
     for name, judged in tables.items():
         parts = [
             features[name], items.of(judged.item_N), users.of(judged.user_N),
             rows[f"{name} scores"],
         ]  # fmt: skip
+        columns = (*plan_columns, *items.columns, *users.columns, *sources)
+        if name == "impressions":  # a list is not for one page or device
+            parts.append(said.of_rows(judged))
+            columns = (*columns, *said.columns)
         matrices[name] = Matrix(judged, columns, np.concatenate(parts, axis=1, dtype=np.float32))
-    categorical = (*items.categorical, *users.categorical)
+    categorical = (*items.categorical, *users.categorical, *said.categorical)
     rankers = stages.rankers(
         lambda: fit_rankers(section, matrices, folds, categorical),
         about["rankers"],
@@ -204,15 +209,16 @@ def fit_rankers(
     ):
         if table not in matrices:
             continue
+        matrix = matrices[table]
+        coded = tuple(name for name in categorical if name in matrix.columns)
         chosen = pair.model_copy(
             update={
-                side: spec.model_copy(update={"categorical": categorical})
+                side: spec.model_copy(update={"categorical": coded})
                 for side, spec in (("first", pair.first), ("second", pair.second))
-                if categorical
+                if coded
             }
         )
         config = MultiRankerConfig(labels=labels, fixed=section.fixed, pair=chosen)
-        matrix = matrices[table]
         parts = [
             {label: matrix.part(folds, role).examples(label) for label in labels}
             for role in ("train", "valid", "later")

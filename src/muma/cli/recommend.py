@@ -47,6 +47,12 @@ def recommend(
             "--at", help="With --explain: moment in UTC, ISO 8601; default: the log's end."
         ),
     ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--context", help="With --explain: NAME=VALUE of the request, as in ranking.context."
+        ),
+    ] = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:
@@ -59,6 +65,8 @@ def recommend(
 
     Example: muma recommend recipes/demo.toml --user 3911 --explain
 
+    Example: muma recommend recipes/ranked.toml --user 3911 --explain --context tab=1
+
     Python: muma.app.recommendation.Recommender(config).answer(user), or, with reasons,
     muma.app.serving_lists.PipelineRecommender(config).answer(user)
     """
@@ -66,10 +74,13 @@ def recommend(
         raise ConfigError("--explain is for the whole pipeline's list; leave --model out")
     if at is not None and not explain:
         raise ConfigError("--at needs --explain: only the pipeline knows features as of a moment")
+    if context and not explain:
+        raise ConfigError("--context needs --explain: only the pipeline reads a request's context")
     config = read_recipe(recipe, overrides=set_ or ())
     if explain:
         with progress_bars(quiet=json):
-            ranked = ready(config, at_us=None if at is None else moment_us(at)).answer(user, k)
+            pipeline = ready(config, at_us=None if at is None else moment_us(at))
+            ranked = pipeline.answer(user, k, context=_named(context or []))
         if json:
             print_json(plain(asdict(ranked)))
             return
@@ -84,6 +95,12 @@ def recommend(
         print_json(asdict(answer))
         return
     show_answer(answer)
+
+
+def _named(pairs: list[str]) -> dict[str, float | str]:
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise ConfigError(f"--context {wrong[0]!r}: give NAME=VALUE, such as tab=1")
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def ready(config: AppConfig, *, at_us: int | None = None) -> PipelineRecommender:
