@@ -155,3 +155,18 @@ def test_a_dead_item_falls_and_nothing_is_trained_again(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     shift = shift_of_shares(histories(log), 1e-5)
     np.testing.assert_allclose(two.score(users) - one.score(users), shift[None], atol=1e-6)
+
+
+def test_the_timed_gate_waits_until_the_log_ends():
+    gate = {"use": "muma.interest.gates.timed.TimedFusion"}
+    log = random_log(6)
+    model = source(network={**TINY["network"], "fusion": gate}).fit(log)
+    events = histories(log)
+    users = np.flatnonzero(np.diff(events.indptr))[:5]
+    sequences = events.sequences(users, 8)
+    items = model._model.items()
+    for at, same in ((events.time_E.max(), True), (events.time_E.max() + 10**13, False)):
+        vector = model._model.users(sequences, user_B=users, at_B=np.full(5, at)).user_BD
+        score = vector.astype(np.float64) @ items.vector_ND.T.astype(np.float64)
+        close = np.allclose(score, model.score(users)[:, items.item_N], atol=1e-5)
+        assert close == same

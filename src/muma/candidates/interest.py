@@ -207,7 +207,11 @@ class InterestSource(ListingModel):
                 user_b = np.arange(block * BLOCK, min((block + 1) * BLOCK, self._n_users))
                 length = self._model.config.network.max_length
                 sequences = self._events.sequences(user_b, length)
-                self._known[block] = self._model.users(sequences, user_B=user_b).user_BD
+                at_b = np.full(
+                    len(user_b), self._events.time_E.max()
+                )  # waits end where the log does
+                found = self._model.users(sequences, user_B=user_b, at_B=at_b)
+                self._known[block] = found.user_BD
         if not len(user_B):
             return np.zeros((0, self._item_FD.shape[1]))
         return np.stack([self._known[user // BLOCK][user % BLOCK] for user in user_B.tolist()])
