@@ -23,7 +23,9 @@ CONTRACTS = {
     "features": "feature.py",
     "candidates": "candidate.py",
     "ranking": "ranker.py",
+    "policy": "policy.py",
     "evaluation": "result.py",
+    "simulation": "world.py",
 }
 # library -> the rooms whose files may import it
 WALLS = {
@@ -53,7 +55,7 @@ WALLS = {
     "joblib": set(),
     "sklearn": set(),
     "dataframely": {"events"},
-    "numba": {"features", "ranking"},
+    "numba": {"features", "policy", "ranking"},
     "optuna": {"ranking"},
 }
 
