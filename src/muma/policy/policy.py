@@ -12,7 +12,7 @@ Shape: N candidates, K slots, D width of the interest vector, F features, E feed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,10 +49,12 @@ class Decision:
         propensity_K: probability of that item in that slot given the slots before, float64 [K], in
             (0, 1].
         support_K: candidates that could take the slot, int64 [K]; 1 means no choice was left.
-        explored_K: whether the slot was given to another than the best by the policy's own judgement,
-            boolean [K].
+        explored_K: whether the slot was given to another candidate than the one of those left that the
+            policy expects most of (`Policy.expected`), boolean [K].
         floor: least probability of any candidate in the support of a slot, in [0, 1].
-        error: bound on the error of `propensity_K` at about 99.7 %, 0 where they are exact.
+        error: bound, at 99.7 % or better, on how far a propensity lies from the one that the policy's
+            definition asks for (quadrature, Monte Carlo); 0 where there is none. The slots were drawn
+            from the stated propensities, so that weights made of them are exact all the same.
         policy: name and version of the policy that acted.
         as_of: event time up to which it had learned, microseconds; -1 for nothing.
         versions: other models behind the answer, name -> version.
@@ -87,6 +89,9 @@ class Feedback:
         propensity_E: of the decision, float64 [E], in (0, 1].
         value_EF: the candidate's features in the decision, float32 [E, F]; None if not kept.
         vector_ED: the user's interest vector in the decision, float32 [E, D]; None if not kept.
+        explored_E: `explored_K` of the decision, boolean [E]; None if not kept.
+        source: partition and offset of the first row in a durable log of feedback; rows that a shared
+            store of statistics has seen before are then passed over. None: all rows are new.
     """
 
     item_E: np.ndarray
@@ -95,6 +100,8 @@ class Feedback:
     propensity_E: np.ndarray
     value_EF: np.ndarray | None = None
     vector_ED: np.ndarray | None = None
+    explored_E: np.ndarray | None = None
+    source: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         """Number of shown slots."""
@@ -104,25 +111,30 @@ class Feedback:
 class Policy(Protocol):
     """Chooses slots, and learns from what came back."""
 
-    def next_slot(self, slate: Slate, context: Context, taken_N: np.ndarray) -> np.ndarray:
+    def next_slot(self, slate: Slate, context: Context, taken: Sequence[int]) -> np.ndarray:
         """Probability of each candidate to take the next slot, given those already taken.
 
         Args:
-            slate: the candidates.
+            slate: the candidates, each once.
             context: who asks; two calls with the same arguments give the same answer.
-            taken_N: boolean [N], candidates that stand in a slot already.
+            taken: places (not item indices) of the candidates in the slots before, in slot order.
 
         Returns:
             float64 [N]; sums to 1, exactly 0 outside the support.
 
         Raises:
-            DataError: the slate is empty, all of it is taken, or a score is NaN.
+            DataError: the slate is empty, all of it is taken, an item stands in it twice, a score is not
+                finite, or `taken` names no place or one place twice.
         """
         ...
 
-    def choose(
-        self, slate: Slate, context: Context, k: int, rng: np.random.Generator
-    ) -> Decision:
+    def expected(self, slate: Slate, context: Context) -> np.ndarray:
+        """Reward that the policy expects of each candidate, float64 [N]: its judgement without any
+        exploration, on a scale of its own.
+        """
+        ...
+
+    def choose(self, slate: Slate, context: Context, k: int, rng: np.random.Generator) -> Decision:
         """Fill `min(k, N)` slots.
 
         Args:
@@ -133,7 +145,7 @@ class Policy(Protocol):
 
         Raises:
             ConfigError: `k` is below 1.
-            DataError: the slate is empty, or a score is NaN.
+            DataError: the slate is empty, an item stands in it twice, or a score is not finite.
         """
         ...
 
