@@ -49,7 +49,7 @@ numbers: $(STAMP)  ## put benchmarks/results/ into the README's table
 	$(BIN)/python benchmarks/table.py
 
 lock: $(STAMP)  ## resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --extra neural --extra ann --extra rank --extra mf --extra plot --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q -c requirements-torch.txt --no-emit-package torch -o requirements.lock
+	uv pip compile pyproject.toml --extra neural --extra ann --extra rank --extra mf --extra plot --extra serve --extra dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q -c requirements-torch.txt --no-emit-package torch -o requirements.lock
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) $(PEERS) runs .pytest_cache .ruff_cache .hypothesis

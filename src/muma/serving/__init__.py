@@ -1,0 +1,1 @@
+"""Answer, obey the rules, remember: the service (paper 4)."""
