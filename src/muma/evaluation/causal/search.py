@@ -1,0 +1,140 @@
+"""Search for a specification by balance alone.
+
+The rule: begin with every covariate by itself. While the largest |standardised mean difference| over the
+balance terms is not below the threshold, add the candidate whose addition makes it smallest, unless none
+makes it smaller. Candidates are zeros, logarithms, squares and products, in that order; of equals the
+first is taken. What is kept is the end of this path, and the path is told. No outcome exists here, so the rule
+cannot prefer an effect (compare Dehejia and Wahba, Review of Economics and Statistics 2002, appendix).
+
+Shape: N units, T balance terms, P terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from muma.config import Config
+from muma.errors import DataError
+from muma.evaluation.causal.balance import balance_terms, largest_difference, scales
+from muma.evaluation.causal.design import Design, DesignConfig, Step, make_design, weigh
+from muma.evaluation.causal.outcome_model import MakeRegressor
+from muma.evaluation.causal.propensity import fit_propensity
+from muma.evaluation.causal.specification import basis, column, quoted
+from muma.evaluation.causal.study import Study
+from muma.progress import track
+
+Kind = Literal["zeros", "logs", "squares", "products"]
+
+
+class SearchConfig(Config):
+    """Options of a search.
+
+    Attributes:
+        threshold: the largest |standardised mean difference| allowed.
+        kinds: which candidates are tried.
+        most: terms added at most.
+    """
+
+    threshold: float = Field(default=0.1, gt=0)
+    kinds: tuple[Kind, ...] = ("zeros", "logs", "squares", "products")
+    most: int = Field(default=20, ge=0)
+
+
+def search_design(
+    study: Study,
+    config: DesignConfig | None = None,
+    search: SearchConfig | None = None,
+    *,
+    start: Sequence[str] | None = None,
+    regressor: MakeRegressor | None = None,
+) -> Design:
+    """Make the design that the rule above ends with.
+
+    Args:
+        study: treatment and covariates.
+        config: the design's options.
+        search: the rule's options.
+        start: terms to begin with; every covariate by itself by default.
+        regressor: AIPW's outcome model, see `make_design`.
+
+    Returns:
+        A design whose `balance.largest` may still be above the threshold; look at it.
+
+    Raises:
+        DataError: the groups do not overlap even with the terms of the start.
+    """
+    config, search = config or DesignConfig(), search or SearchConfig()
+    terms = list(start) if start is not None else [quoted(name) for name in study.columns]
+    judge = _Judge(study, config)
+    now = judge.largest(terms)
+    path = [Step("", now)]
+    rest = [term for term in candidates(study, search.kinds) if term not in terms]
+    while now >= search.threshold and rest and len(path) <= search.most:
+        tried = [
+            judge.largest_or_worst([*terms, term])
+            for term in track(rest, label=f"terms, {len(path)} at {now:.3f}")
+        ]
+        best = int(np.argmin(tried))
+        if not tried[best] < now:
+            break
+        now = tried[best]
+        terms.append(rest.pop(best))
+        path.append(Step(terms[-1], now))
+    return replace(make_design(study, config, terms, regressor=regressor), path=tuple(path))
+
+
+def candidates(study: Study, kinds: Sequence[Kind]) -> list[str]:
+    """Terms that a search may add, in order.
+
+    Example:
+        >>> from muma.evaluation.causal.study import study_of
+        >>> x = np.array([[0.0, 1.0], [0.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
+        >>> candidates(study_of(np.array([0, 1, 0, 1]), x, ["pay", "old"]), ["zeros", "products"])
+        ['pay=0', 'pay:old', 'old:pay=0']
+    """
+    many = {
+        quoted(name): value_N
+        for name, value_N in zip(study.columns, study.covariate_NF.T, strict=True)
+        if len(np.unique(value_N)) > 2
+    }
+    names = [quoted(name) for name in study.columns]
+    zeros = [term for term in balance_terms(study) if term not in names]
+    found = {
+        "zeros": zeros,
+        "logs": [f"log1p({term})" for term, value_N in many.items() if value_N.min() >= 0],
+        "squares": [f"{term}^2" for term in many],
+        "products": [f"{a}:{b}" for a, b in combinations([*names, *zeros], 2) if b != f"{a}=0"],
+    }
+    return [term for kind in kinds for term in found[kind]]
+
+
+class _Judge:
+    """Tells the largest standardised difference of a specification; nothing but balance is made."""
+
+    def __init__(self, study: Study, config: DesignConfig) -> None:
+        self._study, self._config = study, config
+        terms = balance_terms(study)
+        self._value_NT = np.stack([column(study, term) for term in terms], axis=1)
+        self._scale_T = scales(self._value_NT, study.treated_N, config.estimand)
+
+    def largest(self, terms: Sequence[str]) -> float:
+        config = self._config
+        scores = fit_propensity(
+            self._study.treated_N, basis(self._study, terms), folds=config.n_folds,
+            repeats=config.repeats, calibration=config.calibration, l2=config.l2, seed=config.seed,
+        )  # fmt: skip
+        _, weight_N = weigh(self._study, scores, config)
+        found_T = largest_difference(self._value_NT, self._study.treated_N, weight_N, self._scale_T)
+        return float(found_T.max())
+
+    def largest_or_worst(self, terms: Sequence[str]) -> float:
+        try:
+            return self.largest(terms)
+        except DataError:  # this term has no value somewhere, or tells the groups apart
+            return float("inf")
