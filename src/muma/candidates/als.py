@@ -4,7 +4,9 @@
     c_ui = alpha x_ui where x_ui > 0, else 1;   score_ui = p_u . q_i
 
 Hu, Koren, Volinsky, "Collaborative filtering for implicit feedback datasets", ICDM 2008, as the
-library `implicit` (extra `mf`) computes it: its confidence is alpha x, not 1 + alpha x.
+library `implicit` (extra `mf`) computes it: its confidence is alpha x, not 1 + alpha x. A history in hand
+is folded in: one solve for p with the items' factors as they are (the factors kept for the users of the
+log are half a sweep older).
 
 Shape: B users, U users of the vocabulary, F fitted items, D factors.
 """
@@ -17,7 +19,8 @@ import numpy as np
 from pydantic import Field
 
 from muma.candidates.base import ModelConfig
-from muma.candidates.factors import FactorModel, factorise
+from muma.candidates.factors import FactorModel, dot, factorise
+from muma.candidates.live import History, greatest
 from muma.events.interactions import Interactions
 
 
@@ -69,3 +72,16 @@ class ALS(FactorModel):
             num_threads=self.config.threads,
             random_state=self.config.seed,
         )
+
+    def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
+        super()._ready(learned, history)
+        item_FD = self._item_FD.astype(np.float64)
+        self._gram_DD = item_FD.T @ item_FD + self.config.l2 * np.eye(item_FD.shape[1])
+
+    def _score_history(self, history: History) -> np.ndarray:
+        item_L, weight_L = greatest(history.item_L, history.weight_L)
+        mine_LD = self._item_FD[item_L].astype(np.float64)
+        confidence_L = self.config.alpha * weight_L.astype(np.float64)
+        left_DD = self._gram_DD + (mine_LD.T * (confidence_L - 1)) @ mine_LD
+        user_D = np.linalg.solve(left_DD, confidence_L @ mine_LD)
+        return dot(user_D[None], self._item_FD)[0]

@@ -18,9 +18,10 @@ from scipy.sparse import csr_array
 from muma.artifact import Artifact, Writer
 from muma.candidates.candidate import Candidates
 from muma.candidates.listing import CELLS, by_popularity, lists
+from muma.candidates.live import History
 from muma.candidates.storage import load_config, save_config
 from muma.config import Config, config_type
-from muma.errors import DataError, NotFittedError
+from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
 from muma.events.interactions import Interactions, Signal, interactions, known_users
 
@@ -86,7 +87,8 @@ class ListingModel(ABC):
 class CatalogueModel(ListingModel):
     """A `CandidateModel` that needs three methods: `_learn`, `_ready` and `_score`.
 
-    A user without interactions must score the same everywhere (0, by convention).
+    A user without interactions must score the same everywhere (0, by convention). One that also has
+    `_score_history` is `Live`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -143,8 +145,24 @@ class CatalogueModel(ListingModel):
     ) -> Self:
         self._ready(learned, history)
         self._item_F, self._learned = item_F, learned
+        self._column_I = np.full(log.n_items, -1)
+        self._column_I[item_F] = np.arange(len(item_F))
         self._n_users, self._n_items = log.n_users, log.n_items
         return self
+
+    def score_history(self, history: History) -> np.ndarray:
+        """Score the whole catalogue for a history; see `Live`."""
+        item_F = self._fitted()
+        score_I = np.full(self._n_items, -np.inf, dtype=np.float32)
+        score_I[item_F] = self._score_history(history.within(self._column_I))
+        return score_I
+
+    def _score_history(self, history: History) -> np.ndarray:  # noqa: ARG002
+        """Float32 [F] for a history whose items are columns of F."""
+        raise ConfigError(
+            f"{self.name} scores users of its log only; use Popularity, Markov, EASE, ItemKNN, ALS or "
+            "a Blend of them in a service"
+        )
 
     @abstractmethod
     def _learn(self, history: Interactions) -> Mapping[str, np.ndarray]:

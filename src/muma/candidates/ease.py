@@ -19,6 +19,7 @@ from pydantic import Field
 from scipy.linalg import lapack
 
 from muma.candidates.base import CatalogueModel, ModelConfig
+from muma.candidates.live import History, greatest
 from muma.errors import ConfigError, DataError
 from muma.events.interactions import Interactions
 
@@ -79,6 +80,12 @@ class EASE(CatalogueModel):
 
     def _score(self, user_B: np.ndarray) -> np.ndarray:
         return self._history_UF[user_B] @ self._weight_FF
+
+    def _score_history(self, history: History) -> np.ndarray:
+        fading = self.config.history_half_life
+        fade_L = 1.0 if fading is None else 0.5 ** (history.ages / fading)
+        item_L, value_L = greatest(history.item_L, history.weight_L * fade_L)
+        return value_L @ self._weight_FF[item_L]
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

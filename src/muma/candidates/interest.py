@@ -31,6 +31,7 @@ from pydantic import Field
 from muma.artifact import Artifact, Writer
 from muma.candidates.base import ListingModel, ModelConfig
 from muma.candidates.listing import by_popularity
+from muma.candidates.live import History
 from muma.candidates.storage import artifact_within, load_config, save_config, writer_within
 from muma.config import Spec, parse
 from muma.errors import DataError
@@ -168,6 +169,25 @@ class InterestSource(ListingModel):
             )
         source._model = type(source._model).load(artifact_within(artifact, FOLDER), log)
         return source._install(histories(log, source.config.signal), item_F)
+
+    def score_history(self, history: History) -> np.ndarray:
+        """Score the whole catalogue for the events in `history.sequence`; see `Live`.
+
+        Raises:
+            DataError: the history holds no sequence.
+        """
+        item_F = self._fitted()
+        score_I = np.full(self._n_items, -np.inf, dtype=np.float32)
+        if history.sequence is None:
+            raise DataError(f"{self.name} reads events, not items alone; give History.sequence")
+        if not history.sequence.mask_BL.any():
+            score_I[item_F] = 0.0
+            return score_I
+        found = self._model.users(history.sequence, at_B=np.array([history.at])).user_BD
+        score = found.astype(np.float64) @ self._item_FD.T
+        score_F = score[0] if score.ndim == 2 else score[0].max(axis=0)
+        score_I[item_F] = (score_F + self._prior_F).astype(np.float32)
+        return score_I
 
     def _run(self, log: EventLog) -> str:
         """Names a training: the model, its parameters and what it is fitted on."""

@@ -19,6 +19,7 @@ from pydantic import Field
 from scipy.sparse import csr_array, vstack
 
 from muma.candidates.base import CatalogueModel, ModelConfig
+from muma.candidates.live import History, greatest, summed_rows
 from muma.candidates.storage import pack, unpack
 from muma.events.interactions import Interactions
 
@@ -74,6 +75,9 @@ class ItemKNN(CatalogueModel):
 
     def _score(self, user_B: np.ndarray) -> np.ndarray:
         return (self._taken_UF[user_B] @ self._similar_FF).toarray()
+
+    def _score_history(self, history: History) -> np.ndarray:
+        return summed_rows(self._similar_FF, *greatest(history.item_L, history.weight_L))
 
 
 def _nearest(

@@ -19,6 +19,7 @@ from pydantic import Field
 from scipy.sparse import csr_array, diags_array
 
 from muma.candidates.base import CatalogueModel, ModelConfig
+from muma.candidates.live import History, summed_rows
 from muma.candidates.storage import pack, unpack
 from muma.events.interactions import Interactions
 
@@ -74,3 +75,8 @@ class Markov(CatalogueModel):
 
     def _score(self, user_B: np.ndarray) -> np.ndarray:
         return (self._recent_UF[user_B] @ self._next_FF).toarray()
+
+    def _score_history(self, history: History) -> np.ndarray:
+        recent_L = history.ages < self.config.window
+        weight_L = history.weight_L[recent_L] / (history.ages[recent_L] + 1)
+        return summed_rows(self._next_FF, history.item_L[recent_L], weight_L)

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from muma.candidates.base import CatalogueModel, ModelConfig
+from muma.candidates.live import History
 from muma.events.interactions import Interactions
 
 DAY = 86_400_000_000  # microseconds
@@ -59,3 +60,6 @@ class Popularity(CatalogueModel):
 
     def _score(self, user_B: np.ndarray) -> np.ndarray:
         return np.broadcast_to(self._score_F, (len(user_B), len(self._score_F)))
+
+    def _score_history(self, history: History) -> np.ndarray:  # noqa: ARG002
+        return self._score_F

@@ -21,10 +21,12 @@ from scipy.sparse import csr_array
 
 from muma.artifact import read, write
 from muma.candidates.candidate import CandidateModel, Candidates
+from muma.candidates.live import History, Live
 from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
 from muma.events.interactions import interactions, seen
 from muma.events.vocabulary import Vocabulary
+from muma.interest.histories import histories
 from muma.rng import derive
 from muma.testing.logs import SECOND, log_of, random_log, tiny_log
 from muma.topk import NO_ITEM
@@ -67,6 +69,9 @@ def distinct_log(label_I: np.ndarray) -> EventLog:
 
 class CandidateSuite:
     """Contract of `CandidateModel`."""
+
+    live: float | None = 1e-5
+    """Relative error allowed between a history in hand and the log's; None for models not `Live`."""
 
     def make(self) -> CandidateModel:
         raise NotImplementedError
@@ -154,6 +159,21 @@ class CandidateSuite:
         count_I = interactions(log).counts
         items = model.propose(np.array([USERS - 1]), 3).item_BN[0]
         assert count_I[items].tolist() == sorted(count_I, reverse=True)[:3]
+
+    def test_a_history_in_hand_scores_like_the_user_of_the_log(
+        self, model: CandidateModel, log: EventLog
+    ) -> None:
+        if self.live is None:
+            return
+        assert isinstance(model, Live)
+        taken, events = interactions(log), histories(log)
+        for user in (0, 5, USERS - 1):
+            mine = slice(taken.indptr[user], taken.indptr[user + 1])
+            sequence = events.sequences(np.array([user]), 40)
+            history = History(taken.item_E[mine], taken.weight_E[mine], sequence, SECOND)
+            found_I, expected_I = model.score_history(history), model.score(np.array([user]))[0]
+            assert found_I.dtype == np.float32
+            np.testing.assert_allclose(found_I, expected_I, rtol=self.live, atol=self.live)
 
     @pytest.mark.parametrize("user", [-1, USERS, 10**12])
     def test_unknown_user_is_an_error(self, model: CandidateModel, user: int) -> None:

@@ -1,0 +1,112 @@
+"""Scores from a history handed in, not from the log: what a service knows of a user this second.
+
+A model that is `Live` scores the same for a history in hand as for a user of its log with that history.
+
+Shape: L interactions, I items of the vocabulary, F fitted items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from muma.events.event import KINDS
+from muma.features.feature import Sequences
+
+
+@dataclass(frozen=True)
+class History:
+    """Positive interactions of one user, oldest first.
+
+    Attributes:
+        item_L: dense items, int64.
+        weight_L: float32, above 0.
+        sequence: the same events as an encoder reads them, [1, L]; None where none does.
+        at: the moment, UTC microseconds.
+    """
+
+    item_L: np.ndarray
+    weight_L: np.ndarray
+    sequence: Sequences | None = None
+    at: int = 0
+
+    def __len__(self) -> int:
+        return len(self.item_L)
+
+    def within(self, column_I: np.ndarray) -> History:
+        """Only interactions with items that have a column, renumbered; int64 [I], -1 without one."""
+        known_L = self.item_L < len(column_I)
+        column_L = np.where(known_L, column_I[np.where(known_L, self.item_L, 0)], -1)
+        keep_L = column_L >= 0
+        return History(column_L[keep_L], self.weight_L[keep_L], self.sequence, self.at)
+
+    @property
+    def ages(self) -> np.ndarray:
+        """How many interactions come later, int64 [L]; the newest has 0."""
+        return np.arange(len(self))[::-1]
+
+
+@runtime_checkable
+class Live(Protocol):
+    """A candidate model that can score a history it was not fitted on."""
+
+    def score_history(self, history: History) -> np.ndarray:
+        """Score the whole catalogue: float32 [I], -inf for items that cannot be proposed."""
+        ...
+
+
+def greatest(item_L: np.ndarray, value_L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Different items and the greatest value of each, as `Interactions.spread` has them.
+
+    Example:
+        >>> greatest(np.array([4, 2, 4]), np.array([1.0, 0.5, 3.0]))[1].tolist()
+        [0.5, 3.0]
+    """
+    order_L = np.lexsort((value_L, item_L))
+    item_L, value_L = item_L[order_L], value_L[order_L]
+    last_L = np.ones(len(item_L), dtype=bool)
+    last_L[:-1] = item_L[1:] != item_L[:-1]
+    return item_L[last_L], value_L[last_L].astype(np.float32)
+
+
+def summed_rows(row_FF: csr_array, item_L: np.ndarray, weight_L: np.ndarray) -> np.ndarray:
+    """Weighted sum of rows of a sparse matrix, float32 [F]; the rows' own storage, nothing copied whole.
+
+    Example:
+        >>> summed_rows(csr_array(np.eye(3)), np.array([0, 2, 2]), np.ones(3)).tolist()
+        [1.0, 0.0, 2.0]
+    """
+    start_L, end_L = row_FF.indptr[item_L], row_FF.indptr[item_L + 1]
+    sum_F = np.zeros(len(row_FF.indptr) - 1)  # it is square
+    for start, end, weight in zip(start_L.tolist(), end_L.tolist(), weight_L.tolist(), strict=True):
+        sum_F[row_FF.indices[start:end]] += weight * row_FF.data[start:end]
+    return sum_F.astype(np.float32)
+
+
+def history_of(sequence: Sequences, kinds: Mapping[str, float], *, at: int = 0) -> History:
+    """The positive interactions among a user's newest events.
+
+    Events in a row of one item are one interaction, with the greatest weight: one act leaves a click, a
+    play and a like.
+
+    Args:
+        sequence: [1, L], oldest first, padded on the left.
+        kinds: weight of each kind that counts.
+        at: the moment, UTC microseconds.
+    """
+    weight_K = np.array([kinds.get(kind, 0.0) for kind in KINDS], dtype=np.float32)
+    kind_L, item_L = sequence.kind_BL[0], sequence.item_BL[0]
+    counted_L = sequence.mask_BL[0] & (item_L >= 0) & (kind_L >= 0) & (kind_L < len(KINDS))
+    weight_L = np.where(counted_L, weight_K[np.where(counted_L, kind_L, 0)], 0.0)
+    keep_L = weight_L > 0
+    item_L, weight_L = item_L[keep_L], weight_L[keep_L]
+    if not len(item_L):
+        return History(item_L, weight_L.astype(np.float32), sequence, at)
+    start_L = np.flatnonzero(np.diff(item_L, prepend=-1) != 0)
+    return History(
+        item_L[start_L], np.maximum.reduceat(weight_L, start_L).astype(np.float32), sequence, at
+    )
