@@ -13,7 +13,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from muma.config import Config
 from muma.policy.checks import check_slate, check_slots, check_taken
 from muma.policy.policy import Context, Decision, Feedback
 from muma.ranking.ranker import Slate
+
+C = TypeVar("C", bound=Config)
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,14 @@ def draw(
     )
 
 
-class SequentialPolicy(ABC):
+class SequentialPolicy(ABC, Generic[C]):
     """Base of policies that judge a request once and fill its slots one after the other.
 
     A subclass gives `judge`, `learn`, `save` and `load`, and `as_of` where it learns.
     """
 
     name: ClassVar[str]
-    config: Config
+    config: C
 
     @abstractmethod
     def judge(self, slate: Slate, context: Context) -> Judgement:
