@@ -29,6 +29,8 @@ from scipy.linalg import solve_triangular
 
 from muma.config import Config
 from muma.errors import DataError
+from muma.policy.prior import Prior
+from muma.ranking.ranker import Slate
 
 _NO_SPREAD = 1e-10  # variance over squared mean, below which float64 moments hold no spread
 _JITTER = 1e-13
@@ -245,10 +247,42 @@ def _solved(
     lower_DD = np.linalg.cholesky(precision_DD)
     root_DD = solve_triangular(lower_DD, np.eye(width), lower=True).T
     theta_D = root_DD @ (root_DD.T @ reward_D)
-    noise = config.noise
-    if noise is None:
-        left = max(square - float(reward_D @ theta_D), 0.0)
-        noise = float(np.sqrt((_PRIOR_ROWS * _PRIOR_NOISE**2 + left) / (_PRIOR_ROWS + count)))
+    noise = noise_of(config, square - float(reward_D @ theta_D), count)
     return LinearPosterior(
         theta_D, np.ascontiguousarray(root_DD), noise, mean_F, scale_F, used_F, flagged_F
     )
+
+
+def noise_of(config: LinearConfig, left: float, count: float) -> float:
+    """Standard deviation of a reward given its features, the config's or estimated.
+
+    The estimate is the mean of the squares that are left after the fit, with one imagined row of 0.5.
+    """
+    if config.noise is not None:
+        return config.noise
+    total = _PRIOR_ROWS * _PRIOR_NOISE**2 + max(left, 0.0)
+    return float(np.sqrt(total / (_PRIOR_ROWS + count)))
+
+
+def leaned(
+    mean_N: np.ndarray, spread_N: np.ndarray, prior: Prior, slate: Slate
+) -> tuple[np.ndarray, np.ndarray]:
+    """A model's moments after each candidate's imagined rewards (exact, one candidate at a time).
+
+        s = spread^2,   mean' = (mean + k s p) / (1 + k s),   spread' = spread / sqrt(1 + k s)
+
+    for k rewards of mean p. Candidates that the model knows little of lean on the ranker most; nothing
+    of it is learned, so feedback needs no probabilities.
+
+    Example:
+        >>> slate = Slate.plain(np.arange(2))
+        >>> prior = Prior(strength=1.0, mean=0.8)
+        >>> mean_N, _ = leaned(np.array([0.2, 0.2]), np.array([1.0, 0.0]), prior, slate)
+        >>> mean_N.tolist()
+        [0.5, 0.2]
+    """
+    if prior.strength == 0:
+        return mean_N, spread_N
+    pull_N = prior.strength * spread_N**2
+    mean_N = (mean_N + pull_N * prior.means(slate)) / (1 + pull_N)
+    return mean_N, spread_N / np.sqrt(1 + pull_N)

@@ -56,4 +56,4 @@ class ContextualWorld:
         shape = (BLOCK, self.arms, self.config.features)
         value_TAF = rng.normal(size=shape).astype(np.float32)
         mean_TA = np.clip(self.config.base + value_TAF @ self.theta_F(seed), 0.0, 1.0)
-        return dealt(mean_TA, self.examine_K, rng, value_TAF)
+        return dealt(mean_TA, self.examine_K, rng, value_TAF=value_TAF)

@@ -8,7 +8,7 @@ A round is one request; slots are examined with known probabilities (the positio
 Richardson et al., WWW 2007): the reward of arm a in slot k is relevant_a x examined_k. Rewards are told
 `delay` rounds later.
 
-Shape: T rounds of a block, A arms, K slots, F features.
+Shape: T rounds of a block, A arms, K slots, F features, D width of the interest vector.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ class Block:
         relevant_TA: boolean, whether the arm would be liked.
         examined_TK: boolean, whether the slot is looked at.
         value_TAF: features of the arms as the policy sees them, float32; None for none.
+        vector_TD: interest vector of who asks, float32; None for none.
     """
 
     mean_TA: np.ndarray
     relevant_TA: np.ndarray
     examined_TK: np.ndarray
     value_TAF: np.ndarray | None = None
+    vector_TD: np.ndarray | None = None
 
 
 class WorldConfig(Config):
@@ -107,9 +109,11 @@ def dealt(
     mean_TA: np.ndarray,
     examine_K: np.ndarray,
     rng: np.random.Generator,
+    *,
     value_TAF: np.ndarray | None = None,
+    vector_TD: np.ndarray | None = None,
 ) -> Block:
     """A block of Bernoulli rewards with these means; `mean_TA` may have one row for all rounds."""
     relevant_TA = rng.random((BLOCK, mean_TA.shape[1])) < mean_TA
     examined_TK = rng.random((BLOCK, len(examine_K))) < examine_K
-    return Block(mean_TA, relevant_TA, examined_TK, value_TAF)
+    return Block(mean_TA, relevant_TA, examined_TK, value_TAF, vector_TD)
