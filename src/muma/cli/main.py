@@ -13,6 +13,7 @@ from muma.cli.explain import explain
 from muma.cli.features import features
 from muma.cli.ingest import ingest
 from muma.cli.inspect import inspect
+from muma.cli.match import match
 from muma.cli.recommend import recommend
 from muma.cli.stream import stream
 from muma.cli.terminal import out
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, doctor,
+    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, match, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__)(command)

@@ -119,7 +119,7 @@ class Design:
         balance: standardised differences before and after.
         overlap: who can be compared.
         fingerprint: twelve hexadecimal digits of all that decides the estimate but the outcome.
-        blind: no outcome of the study had been opened when the design was made.
+        blind: when it was made, no outcome of the study had been opened by another design.
         path: the steps of a search; empty if the terms were given.
         regressor: the outcome model of AIPW; None for the linear one.
     """
@@ -198,7 +198,7 @@ def make_design(
         study, config, worked, scores, sets, weight_N,
         balance(study, weight_N, estimand=config.estimand),
         overlap(scores.score_N, study.treated_N, weight_N, config.estimand),
-        mark, not study.openings, regressor=regressor,
+        mark, all(look.design == mark for look in study.openings), regressor=regressor,
     )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class Effect:
         naive: difference of the bare group means, with its (Welch) interval.
         design: fingerprint of the design.
         looks: how often an outcome of this study has been opened, this time included.
-        blind: the design was made before any outcome of the study was opened.
+        blind: the design was made before another design opened an outcome of the study.
         left_out: units asked about that the design could not compare.
         e_value: strength of a hidden cause that would explain the effect away.
         gamma: Rosenbaum's bound at the same level; NaN unless pairs were matched without replacement.
