@@ -104,7 +104,7 @@ class ArmPolicy(SequentialPolicy[A]):
     @classmethod
     def load(cls, artifact: Artifact) -> Self:
         """Read what `save` wrote; the statistics are in memory then."""
-        config = load_config(artifact, cast(type[A], config_type(cls)))
+        config = load_config(artifact, cast("type[A]", config_type(cls)))
         statistics = ArmStatistics.load(artifact, forgetting_of(config))
         return cls(config, statistics=statistics)
 

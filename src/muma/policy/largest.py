@@ -138,12 +138,15 @@ def _beta_shape(
 
 
 @numba.njit(cache=True, nogil=True)
-def _scale(beta: bool, first: float, second: float, sd: float, y: float) -> float:
+def _scale(
+    beta: bool, first_n: np.ndarray, second_n: np.ndarray, sd_n: np.ndarray, i: int, y: float
+) -> float:
     """Distance over which a log density bends by a half, at most its standard deviation."""
+    sd = float(sd_n[i])
     if not beta:
         return sd
     x = _expit(y)
-    bend = (first + second) * x * (1.0 - x)
+    bend = float(first_n[i] + second_n[i]) * x * (1.0 - x)
     return min(sd, 1.0 / math.sqrt(bend + 1e-300))
 
 
@@ -153,19 +156,82 @@ def _cell(
     first_n: np.ndarray,
     second_n: np.ndarray,
     sd_n: np.ndarray,
-    alive: np.ndarray,
+    alive_n: np.ndarray,
     top: float,
 ) -> float:
     """Width of the cell that ends at `top`."""
     width = np.inf
-    for i in alive:
-        width = min(width, _scale(beta, first_n[i], second_n[i], sd_n[i], top))
+    for m in range(len(alive_n)):
+        i = int(alive_n[m])
+        width = min(width, _scale(beta, first_n, second_n, sd_n, i, top))
     if beta:
         below = top - width
-        for i in alive:
-            width = min(width, _scale(beta, first_n[i], second_n[i], sd_n[i], below))
+        for m in range(len(alive_n)):
+            i = int(alive_n[m])
+            width = min(width, _scale(beta, first_n, second_n, sd_n, i, below))
         width = min(width, max(1.0, 0.5 * abs(top)))  # the logistic bends within 1 of the middle
     return _CELL * width
+
+
+@numba.njit(cache=True, nogil=True)
+def _wake(
+    beta: bool,
+    first_n: np.ndarray,
+    second_n: np.ndarray,
+    sd_n: np.ndarray,
+    high_n: np.ndarray,
+    order_n: np.ndarray,
+    n_alive: int,
+    top: float,
+) -> tuple[int, float]:
+    """Number of densities alive in the cell that ends at `top`, and its width."""
+    n = len(order_n)
+    while n_alive < n and high_n[order_n[n_alive]] >= top:
+        n_alive += 1
+    width = _cell(beta, first_n, second_n, sd_n, order_n[:n_alive], top)
+    while n_alive < n and high_n[order_n[n_alive]] > top - width:  # begins within the cell
+        i = int(order_n[n_alive])
+        if _scale(beta, first_n, second_n, sd_n, i, float(high_n[i])) < _MUCH_NARROWER * width:
+            width = top - float(high_n[i])  # narrow cells only where they are needed
+            break
+        n_alive += 1
+    return n_alive, min(width, _cell(beta, first_n, second_n, sd_n, order_n[:n_alive], top))
+
+
+@numba.njit(cache=True, nogil=True)
+def _densities(
+    beta: bool,
+    first_n: np.ndarray,
+    second_n: np.ndarray,
+    log_scale_n: np.ndarray,
+    alive_n: np.ndarray,
+    y_Q: np.ndarray,
+    f_Qn: np.ndarray,
+) -> None:
+    """Densities of those alive at the nodes, in place."""
+    for q in range(len(y_Q)):
+        y = y_Q[q]
+        plus = _softplus(y) if beta else 0.0
+        for m in range(len(alive_n)):
+            i = alive_n[m]
+            if beta:
+                log_f = first_n[i] * y - (first_n[i] + second_n[i]) * plus
+            else:
+                log_f = -0.5 * ((y - first_n[i]) / second_n[i]) ** 2
+            f_Qn[q, m] = math.exp(log_f + log_scale_n[i])
+
+
+@numba.njit(cache=True, nogil=True)
+def _others(below_n: np.ndarray, n_alive: int, others_n: np.ndarray) -> None:
+    """Product of all but each, in place, without a division."""
+    product = 1.0
+    for m in range(n_alive):
+        others_n[m] = product
+        product *= below_n[m]
+    product = 1.0
+    for m in range(n_alive - 1, -1, -1):
+        others_n[m] *= product
+        product *= below_n[m]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -183,54 +249,31 @@ def _integrate(
 ) -> np.ndarray:
     n, q_nodes = len(first_n), len(node_Q)
     p_n, above_n = np.zeros(n), np.zeros(n)  # above: probability of a value above the cell
-    order = np.argsort(-high_n)
-    f_Qn, below_Qn, rest_n = np.empty((q_nodes, n)), np.empty((q_nodes, n)), np.empty(n)
-    top, bottom, n_alive = high_n[order[0]], low_n.max(), 0
-    while top > bottom:
-        while n_alive < n and high_n[order[n_alive]] >= top:
-            n_alive += 1
-        width = _cell(beta, first_n, second_n, sd_n, order[:n_alive], top)
-        while n_alive < n and high_n[order[n_alive]] > top - width:  # begins within the cell
-            i = order[n_alive]
-            if _scale(beta, first_n[i], second_n[i], sd_n[i], high_n[i]) < _MUCH_NARROWER * width:
-                width = top - high_n[i]  # narrow cells only where they are needed
-                break
-            n_alive += 1
-        alive = order[:n_alive]
-        width = min(width, _cell(beta, first_n, second_n, sd_n, alive, top))
+    order_n = np.argsort(-high_n)
+    f_Qn, below_n, others_n = np.empty((q_nodes, n)), np.empty(n), np.empty(n)
+    top, bottom, n_alive, left = high_n.max(), low_n.max(), 0, 1.0
+    while top > bottom and left > _DONE:
+        n_alive, width = _wake(
+            beta, first_n, second_n, sd_n, high_n, order_n, n_alive, top
+        )  # fmt: skip
+        alive_n = order_n[:n_alive]
+        y_Q = top - width + width * node_Q
+        _densities(beta, first_n, second_n, log_scale_n, alive_n, y_Q, f_Qn)
         for q in range(q_nodes):
-            y = top - width + width * node_Q[q]
-            plus = _softplus(y) if beta else 0.0
-            for m in range(n_alive):
-                i = alive[m]
-                if beta:
-                    log_f = first_n[i] * y - (first_n[i] + second_n[i]) * plus
-                else:
-                    z = (y - first_n[i]) / second_n[i]
-                    log_f = -0.5 * z * z
-                f_Qn[q, m] = math.exp(log_f + log_scale_n[i])
-        for q in range(q_nodes):
-            product = 1.0
             for m in range(n_alive):
                 part = 0.0
                 for r in range(q_nodes):
                     part += above_QQ[q, r] * f_Qn[r, m]
-                below = min(max(1.0 - above_n[alive[m]] - width * part, 0.0), 1.0)
-                below_Qn[q, m] = below
-                rest_n[m] = product
-                product *= below
-            product = 1.0
-            for m in range(n_alive - 1, -1, -1):
-                p_n[alive[m]] += width * weight_Q[q] * f_Qn[q, m] * rest_n[m] * product
-                product *= below_Qn[q, m]
+                below_n[m] = min(max(1.0 - above_n[alive_n[m]] - width * part, 0.0), 1.0)
+            _others(below_n, n_alive, others_n)
+            for m in range(n_alive):
+                p_n[alive_n[m]] += width * weight_Q[q] * f_Qn[q, m] * others_n[m]
         left = 1.0
         for m in range(n_alive):
             part = 0.0
             for q in range(q_nodes):
                 part += weight_Q[q] * f_Qn[q, m]
-            above_n[alive[m]] = min(above_n[alive[m]] + width * part, 1.0)
-            left *= 1.0 - above_n[alive[m]]
-        if left < _DONE:
-            break
+            above_n[alive_n[m]] = min(above_n[alive_n[m]] + width * part, 1.0)
+            left *= 1.0 - above_n[alive_n[m]]
         top -= width
     return p_n

@@ -16,14 +16,13 @@ Shape: N candidates, n of them in the support, S draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from muma.policy.arms import ArmConfig, ArmPolicy, Evidence
-from muma.policy.floor import floored, rank
+from muma.policy.floor import Chance, floored, rank
 from muma.policy.largest import largest_beta, largest_normal
 from muma.policy.policy import Context
 from muma.policy.sequential import Judgement
@@ -95,13 +94,9 @@ class Thompson(ArmPolicy[ThompsonConfig]):
         else:
             sd_N = second_N
         if config.probabilities == "quadrature":
-            error = QUADRATURE_ERROR
-            largest = largest_beta if config.posterior == "beta" else largest_normal
-
-            def chance(place_n: np.ndarray) -> np.ndarray:
-                return largest(first_N[place_n], second_N[place_n])[0]
+            error, chance = QUADRATURE_ERROR, self._quadrature(first_N, second_N)
         else:
-            error = 1.5 / np.sqrt(config.draws)
+            error = 1.5 / float(np.sqrt(config.draws))
             chance = self._monte_carlo(slate, context, first_N, second_N)
         optimistic_N = evidence.mean_N + 2 * sd_N  # who is in the support when not all fit
         return Judgement(
@@ -126,9 +121,13 @@ class Thompson(ArmPolicy[ThompsonConfig]):
         variance_N = np.maximum(square_N / evidence.count_N - evidence.mean_N**2, 1e-12)
         return evidence.mean_N, np.sqrt(variance_N / evidence.count_N)
 
+    def _quadrature(self, first_N: np.ndarray, second_N: np.ndarray) -> Chance:
+        largest = largest_beta if self.config.posterior == "beta" else largest_normal
+        return lambda place_n: largest(first_N[place_n], second_N[place_n])[0]
+
     def _monte_carlo(
         self, slate: Slate, context: Context, first_N: np.ndarray, second_N: np.ndarray
-    ) -> Callable[[np.ndarray], np.ndarray]:
+    ) -> Chance:
         """Shares of joint draws in which each is the largest; a draw belongs to an item, not a place."""
         rng = derive(self.config.seed, "thompson", context.request_id)
         by_item_N = np.argsort(slate.item_N, kind="stable")
