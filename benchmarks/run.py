@@ -29,6 +29,7 @@ BENCHMARKS = {
     "drift": ["drift.py"],
     "pipeline": ["pipeline.py"],
     "ctr": ["ctr.py"],
+    "coat": ["coat.py"],
 }
 
 
