@@ -1,0 +1,157 @@
+"""What is sent out, as types: for the OpenAPI document, the client and the tests.
+
+The service itself encodes the engine's own dataclasses, without building these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from muma.serving.http.problem import Fault
+from muma.serving.parts import Item
+
+
+class ServedItemBody(msgspec.Struct, frozen=True):
+    """One slot.
+
+    Attributes:
+        item: the item's own id.
+        title: its title, if it has one.
+        category: its category, if it has one.
+        score: log-odds that ordered it; null where no ranker spoke.
+        propensity: probability of this item in this slot given the slots before, in (0, 1].
+        explored: whether the slot went to another than the best.
+        probability: label -> calibrated probability.
+        sources: what proposed it.
+        reason: a sentence, if asked for.
+        groups: group of features -> its part of the score, if asked for.
+        rules: rules that put or moved it here.
+    """
+
+    item: str
+    title: str | None
+    category: str | None
+    score: float | None
+    propensity: float
+    explored: bool
+    probability: dict[str, float | None]
+    sources: tuple[str, ...]
+    reason: str | None
+    groups: dict[str, float | None]
+    rules: tuple[str, ...]
+
+
+class AnswerBody(msgspec.Struct, frozen=True):
+    """A list and what it rests on.
+
+    Attributes:
+        request_id: names it; send it with the events that follow.
+        items: in slot order.
+        degraded: what was left out and why.
+        versions: of models, policy, rules and features.
+        as_of: newest event time in the features, microseconds; -1 for none.
+        stages_us: stage -> microseconds.
+    """
+
+    request_id: str
+    items: tuple[ServedItemBody, ...]
+    degraded: tuple[str, ...]
+    versions: dict[str, str]
+    as_of: int
+    stages_us: dict[str, int]
+
+
+class DecisionBody(msgspec.Struct, frozen=True):
+    """Everything an answer rested on.
+
+    Attributes:
+        ask: the request as it was understood.
+        answer: the answer as it went.
+        columns: names of the features.
+        candidates: the engine's numbers of the candidates, in the order they were ranked.
+        values: features of each candidate; null is missing.
+        propensities: of each slot.
+        support: candidates that could have taken each slot.
+        floor: least probability of any candidate.
+        hits: rules that touched the answer.
+    """
+
+    ask: dict[str, Any]
+    answer: AnswerBody
+    columns: tuple[str, ...]
+    candidates: tuple[int, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    propensities: tuple[float, ...]
+    support: tuple[int, ...]
+    floor: float
+    hits: tuple[dict[str, Any], ...]
+
+
+class UserBody(msgspec.Struct, frozen=True):
+    """What is known of a user, by name."""
+
+    user: str
+    known: dict[str, Any]
+
+
+class EventsBody(msgspec.Struct, frozen=True):
+    """What became of the events; accepted ones are on the disk.
+
+    Attributes:
+        accepted: events kept.
+        duplicates: of those, events that had been sent before.
+        refused: the others, by their place in the batch.
+    """
+
+    accepted: int
+    duplicates: int
+    refused: tuple[Fault, ...]
+
+
+class ItemsBody(msgspec.Struct, frozen=True):
+    """Those of the items that exist."""
+
+    items: tuple[Item, ...]
+
+
+class ItemsPutBody(msgspec.Struct, frozen=True):
+    """How many items were taken, and how many of them are new."""
+
+    taken: int
+    new: int
+
+
+class RulesBody(msgspec.Struct, frozen=True):
+    """A version of the rules; the ETag holds the version too."""
+
+    version: str
+    rules: tuple[dict[str, Any], ...]
+
+
+class ModelBody(msgspec.Struct, frozen=True):
+    """A version of the artifacts."""
+
+    version: str
+    state: str
+    made_at: int
+    metrics: dict[str, float | None]
+
+
+class ModelsBody(msgspec.Struct, frozen=True):
+    """All versions, newest first."""
+
+    models: tuple[ModelBody, ...]
+
+
+class ReceiptBody(msgspec.Struct, frozen=True):
+    """What was erased, and which models still carry an influence until when."""
+
+    receipt: dict[str, Any]
+
+
+class HealthBody(msgspec.Struct, frozen=True):
+    """The process lives, or serves."""
+
+    status: str

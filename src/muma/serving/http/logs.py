@@ -1,0 +1,48 @@
+"""Logs as one JSON object a line; a request's line names no person and no secret.
+
+A line of a request holds its id, method, route (the pattern, never the path), status, microseconds,
+tenant and key id. Query strings, bodies and headers are never logged.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+FIELDS = ("request_id", "method", "route", "status", "us", "tenant", "key", "kind", "worker")
+
+
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON.
+
+    Example:
+        >>> record = logging.makeLogRecord({"msg": "request", "created": 0.0, "levelname": "INFO"})
+        >>> JsonLines().format(record)
+        '{"time": "1970-01-01T00:00:00+00:00", "level": "INFO", "message": "request"}'
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a trace goes into the field `trace`."""
+        moment = datetime.fromtimestamp(record.created, tz=UTC).isoformat()
+        line: dict[str, Any] = {
+            "time": moment,
+            "level": record.levelname,
+            "message": record.getMessage(),
+        }
+        held = record.__dict__
+        line.update({name: held[name] for name in FIELDS if name in held})
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def to_stderr(*, level: int = logging.INFO) -> None:
+    """Send MUMA's and granian's logs to stderr as JSON lines; the service calls this at its start."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    for name in ("muma", "_granian"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
