@@ -15,7 +15,7 @@ from scipy.stats import t as student
 
 from muma.errors import ConfigError, DataError
 from muma.evaluation.off_policy.estimator import Terms
-from muma.evaluation.off_policy.units import errors, units_of
+from muma.evaluation.off_policy.units import Units, errors, units_of
 from muma.evaluation.result import Result
 
 
@@ -39,7 +39,7 @@ def paired_gain(
 
     Returns:
         The difference in units of the reward; NaN ends with fewer than two units. `effective_n` is
-        the Kish size of `terms`' weights.
+        the Kish size of `terms`' weights, unit by unit.
 
     Raises:
         DataError: the two have different numbers of rounds.
@@ -52,20 +52,38 @@ def paired_gain(
     """
     if not 0 < level < 1:
         raise ConfigError(f"level is {level}; allowed is (0, 1)")
-    n = len(terms.numerator_B)
-    if other is not None and len(other.numerator_B) != n:
-        raise DataError(f"cannot pair {n} rounds with {len(other.numerator_B)}; judge one log")
-    units = units_of(unit_B, n)
-    error_U = errors(terms, units)
-    value = terms.value
-    if other is not None:
-        error_U = error_U - errors(other, units)
-        value -= other.value
-    weight_B = np.ones(n) if terms.weight_B is None else terms.weight_B
-    squares = float(weight_B @ weight_B)
-    effective = float(weight_B.sum() ** 2 / squares) if squares > 0 else 0.0
+    units = units_of(unit_B, len(terms.numerator_B))
+    value, error_U = paired_errors(terms, other, units)
+    weight_U = np.ones(units.count) if terms.weight_B is None else units.sums(terms.weight_B)
+    squares = float(weight_U @ weight_U)
+    effective = float(weight_U.sum() ** 2 / squares) if squares > 0 else 0.0
     half = float("nan")
     if units.count > 1:
-        error = np.sqrt((error_U @ error_U) / (units.count * (units.count - 1)))
-        half = float(error * student.ppf((1 + level) / 2, units.count - 1))
+        half = standard_error(error_U) * float(student.ppf((1 + level) / 2, units.count - 1))
     return Result(value, value - half, value + half, units.count, effective, label)
+
+
+def paired_errors(terms: Terms, other: Terms | None, units: Units) -> tuple[float, np.ndarray]:
+    """The difference, and each unit's part in its error, float64 [U] with mean 0.
+
+    Raises:
+        DataError: the two have different numbers of rounds.
+    """
+    if other is None:
+        return terms.value, errors(terms, units)
+    if len(other.numerator_B) != len(terms.numerator_B):
+        raise DataError(
+            f"cannot pair {len(terms.numerator_B)} rounds with {len(other.numerator_B)}; judge one log"
+        )
+    return terms.value - other.value, errors(terms, units) - errors(other, units)
+
+
+def standard_error(error_U: np.ndarray) -> float:
+    """Standard error of the mean of the units' parts; NaN with fewer than two.
+
+    Example:
+        >>> standard_error(np.array([1.0, -1.0]))
+        1.0
+    """
+    n = len(error_U)
+    return float(np.sqrt((error_U @ error_U) / (n * (n - 1)))) if n > 1 else float("nan")
