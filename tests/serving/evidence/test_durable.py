@@ -28,14 +28,14 @@ def fill(folder, n, **settings):
 def kill_once(folder, worker, after):
     """Let a writer run for a moment, kill it; returns the last number that it called durable."""
     process = start(folder, worker)
+    lines = [process.stdout.readline()]
     time.sleep(after)
     process.kill()
-    lines = process.stdout.read().splitlines()
+    lines += process.stdout.readlines()
     process.wait()
-    told = [line.split() for line in lines]
-    said = [int(words[1]) for words in told if len(words) == 4]
-    assert all(words[2:] == ["0", "None"] for words in told if len(words) == 4)
-    return said[-1]
+    told = [line.split() for line in lines if line.endswith("\n")]
+    assert all(words[2:] == ["0", "None"] for words in told)
+    return int(told[-1][1])
 
 
 @pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.slow)])
