@@ -1,0 +1,67 @@
+"""Intervals from the central limit theorem, clustered by unit.
+
+    V -+ t s / sqrt(U),        s^2 = sum_u e_u^2 / (U - 1)
+
+with e_u the error of unit u (`units`) and t a quantile of Student's law with U - 1 degrees (delta method
+for ratios; Cochran, Sampling Techniques, 1977, ch. 6). Symmetric: where few rewarded rounds carry the
+estimate, prefer `Bootstrap`.
+
+Shape: U units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import Field
+from scipy.stats import t as student
+
+from muma.config import Config
+from muma.evaluation.off_policy.estimator import Terms
+from muma.evaluation.off_policy.units import Units, errors
+
+
+class AsymptoticConfig(Config):
+    """Settings of `Asymptotic`.
+
+    Attributes:
+        level: confidence level.
+    """
+
+    level: float = Field(default=0.95, gt=0, lt=1)
+
+
+class Asymptotic:
+    """Normal intervals.
+
+    Example:
+        >>> from muma.evaluation.off_policy.units import units_of
+        >>> terms = {"IPS": Terms(np.array([0.0, 1.0] * 50))}
+        >>> low, high = Asymptotic().bounds(terms, units_of(None, 100))["IPS"]
+        >>> round(low, 2), round(high, 2)
+        (0.4, 0.6)
+    """
+
+    name = "asymptotic"
+
+    def __init__(self, config: AsymptoticConfig = AsymptoticConfig()) -> None:
+        self.config = config
+
+    @property
+    def level(self) -> float:
+        """Confidence level."""
+        return self.config.level
+
+    def bounds(self, terms: Mapping[str, Terms], units: Units) -> dict[str, tuple[float, float]]:
+        """Ends for each estimator; NaN with fewer than two units."""
+        count = units.count
+        if count < 2:
+            return dict.fromkeys(terms, (float("nan"), float("nan")))
+        quantile = float(student.ppf(0.5 + self.config.level / 2, count - 1))
+        found = {}
+        for name, term in terms.items():
+            error_U = errors(term, units)
+            half = quantile * float(np.sqrt(error_U @ error_U / (count - 1) / count))
+            found[name] = term.value - half, term.value + half
+        return found
