@@ -55,7 +55,7 @@ WALLS = {
     "joblib": set(),
     "sklearn": set(),
     "dataframely": {"events"},
-    "numba": {"features", "policy", "ranking"},
+    "numba": {"features", "policy", "ranking", "serving"},  # serving: slots, between draws
     "optuna": {"ranking"},
 }
 

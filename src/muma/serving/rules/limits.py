@@ -1,0 +1,157 @@
+"""Limits of one request as the search needs them: who counts for what, in which segment of the list.
+
+Shape: N candidates, Q minimums, G groups with a maximum, F limit rules with maximums, Z segments, X
+memberships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muma.errors import ConfigError
+from muma.serving.rules.rule import Bounds
+from muma.serving.rules.search import Problem, State
+
+MOST_MINIMUMS = 62  # bits of an int64
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One limit rule in one request.
+
+    Attributes:
+        rule: its id.
+        order: its place in the set; minimums of later rules give way first.
+        bounds: what it demands of this list.
+        place_X, group_X: memberships of the candidates that it touches, int64.
+    """
+
+    rule: str
+    order: int
+    bounds: Bounds
+    place_X: np.ndarray
+    group_X: np.ndarray
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Limits over one list of `length` slots.
+
+    Attributes:
+        problem: for the search.
+        low_Q: members each minimum asks for, int64.
+        high_G: members each maximum takes, int64.
+        rule_Q: rule of each minimum.
+        rule_G: rule of each maximum.
+        end_Z: slot behind each segment.
+    """
+
+    problem: Problem
+    low_Q: np.ndarray
+    high_G: np.ndarray
+    rule_Q: tuple[str, ...]
+    rule_G: tuple[str, ...]
+    end_Z: np.ndarray
+
+    def segment(self, slot: int) -> int:
+        """The segment a slot lies in."""
+        return int(np.searchsorted(self.end_Z, slot, side="right"))
+
+    def start(self, free_Z: np.ndarray, used_N: np.ndarray) -> State:
+        """A list in which nothing stands."""
+        return State(used_N.copy(), free_Z.copy(), self.low_Q.copy(), self.high_G.copy())
+
+
+def lay_out(limits: Sequence[Limit], n: int, length: int) -> Layout:
+    """Put the limits of a request together.
+
+    Args:
+        limits: in the order of the set.
+        n: candidates.
+        length: slots of the list, at least 1.
+
+    Raises:
+        ConfigError: there are more minimums than the search can hold.
+    """
+    ends = {min(limit.bounds.within, length) for limit in limits} | {length}
+    end_Z = np.array(sorted(ends), dtype=np.int64)
+    serves_N = np.zeros(n, dtype=np.int64)
+    low, high, rule_Q, rule_G, seg_Q, seg_G, family, seg_F = [], [], [], [], [], [], [], []
+    places, groups = [], []
+    for limit in limits:
+        within = min(limit.bounds.within, length)
+        seg = int(np.searchsorted(end_Z, within))
+        value_g, group_X, count_g = np.unique(
+            limit.group_X, return_inverse=True, return_counts=True
+        )
+        if limit.bounds.low > 0:
+            for g in range(len(value_g)):
+                serves_N[limit.place_X[group_X == g]] |= np.int64(1) << len(low)
+                low.append(min(limit.bounds.low, within))
+                rule_Q.append(limit.rule)
+                seg_Q.append(seg)
+                if len(low) > MOST_MINIMUMS:
+                    raise ConfigError(
+                        f"rule {limit.rule!r}: more than {MOST_MINIMUMS} minimums hold at once; "
+                        "use fewer"
+                    )
+        if limit.bounds.high is None:
+            continue
+        tight_g = count_g > limit.bounds.high  # the others can never be full
+        if not tight_g.any():
+            continue
+        code_g = np.cumsum(tight_g) - 1 + len(high)
+        keep_X = tight_g[group_X]
+        places.append(limit.place_X[keep_X])
+        groups.append(code_g[group_X[keep_X]])
+        made = int(tight_g.sum())
+        high += [limit.bounds.high] * made
+        rule_G += [limit.rule] * made
+        seg_G += [seg] * made
+        family += [len(seg_F)] * made
+        seg_F.append(seg)
+    problem = _problem(serves_N, places, groups, seg_Q, seg_G, family, seg_F)
+    return Layout(problem, _ints(low), _ints(high), tuple(rule_Q), tuple(rule_G), end_Z)
+
+
+def _problem(
+    serves_N: np.ndarray,
+    places: list[np.ndarray],
+    groups: list[np.ndarray],
+    seg_Q: list[int],
+    seg_G: list[int],
+    family: list[int],
+    seg_F: list[int],
+) -> Problem:
+    n = len(serves_N)
+    place_X = np.concatenate(places) if places else np.empty(0, np.int64)
+    group_X = np.concatenate(groups) if groups else np.empty(0, np.int64)
+    order_X = np.lexsort((group_X, place_X))
+    count_N = np.bincount(place_X, minlength=n)
+    first_N1 = np.concatenate([[0], np.cumsum(count_N)])
+    # a candidate's signature: equal keys are the same minimums and groups (64 random bits a group)
+    bits_G = np.random.PCG64(7).random_raw(len(seg_G) + 1).astype(np.uint64)
+    key_N = serves_N.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    np.add.at(key_N, place_X, bits_G[group_X])
+    _, sig_N = np.unique(key_N, return_inverse=True)
+    late_N = np.argsort(count_N, kind="stable")
+    serving_N = np.bitwise_count(serves_N)
+    return Problem(
+        serves_N=serves_N,
+        first_N1=first_N1.astype(np.int64),
+        group_X=group_X[order_X].astype(np.int64),
+        sig_N=sig_N.astype(np.int64),
+        seg_Q=_ints(seg_Q),
+        seg_G=_ints(seg_G),
+        family_G=_ints(family),
+        seg_F=_ints(seg_F),
+        early_N=np.lexsort((count_N, -serving_N.astype(np.int64))).astype(np.int64),
+        late_N=late_N.astype(np.int64),
+    )
+
+
+def _ints(values: Sequence[int]) -> np.ndarray:
+    return np.array(values, dtype=np.int64)

@@ -1,0 +1,86 @@
+"""What holds for every request without any rule: the caller's wishes and the items' own limits.
+
+Names as they stand in hits: `ask.exclude`, `ask.filters`, `user.blocked`, `item.region`, `item.age`,
+`item.rights`, `item.embargo`, `item.expiry`. An item without an age rating is for all, one without
+regions may be shown everywhere, one without a date is not bound by it.
+
+Shape: I items, N candidates, T times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from muma.serving.facts import TIMES, ItemFact, ItemFacts
+from muma.serving.recommending import Filters
+from muma.serving.rules.rule import Case
+
+_FROM, _UNTIL, _EMBARGO, _EXPIRY = (TIMES.index(name) for name in TIMES[1:])
+_FIELDS = (("domains", "domain"), ("categories", "category"), ("authors", "author"))
+
+
+def standing(case: Case, item_N: np.ndarray | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Name of a limit and what it forbids, boolean [N]; limits that cannot bite are left out."""
+    ask, facts = case.ask, case.facts
+    n = len(facts) if item_N is None else len(item_N)
+    at = slice(None) if item_N is None else item_N
+    time_NT = facts.time_IT[at]
+    yield "item.rights", (ask.time < time_NT[:, _FROM]) | (ask.time >= time_NT[:, _UNTIL])
+    yield "item.embargo", ask.time < time_NT[:, _EMBARGO]
+    yield "item.expiry", ask.time >= time_NT[:, _EXPIRY]
+    yield "item.age", facts.age_I[at] > (0 if ask.age is None else ask.age)
+    if len(facts.region_sets) > 1:
+        shown_S = _regions_open(facts, ask.region)
+        yield "item.region", ~shown_S[facts.region_I[at]]
+    if ask.exclude:
+        yield "ask.exclude", _among(facts.find_all(ask.exclude), facts, item_N)
+    if len(case.user.blocked_n):
+        yield "user.blocked", _among(case.user.blocked_n, facts, item_N)
+    if ask.filters != Filters():
+        wanted_N = np.ones(n, dtype=bool)
+        for wanted, name in _FIELDS:
+            if values := getattr(ask.filters, wanted):
+                wanted_N &= np.isin(facts.codes(name)[at], facts.words[name].codes(values))
+        if ask.filters.tags_any:
+            wanted_N &= facts.tag.any_of(facts.tags.codes(ask.filters.tags_any), item_N)
+        if ask.filters.tags_none:
+            wanted_N &= ~facts.tag.any_of(facts.tags.codes(ask.filters.tags_none), item_N)
+        yield "ask.filters", ~wanted_N
+
+
+def standing_one(case: Case, item: int, fact: ItemFact) -> str | None:
+    """Name of the first limit that forbids one item, by a way of its own; None if none does."""
+    ask, time, wish, tags = case.ask, case.ask.time, case.ask.filters, set(fact.tags)
+    start, end = fact.rights_from, fact.rights_until
+    wanted = (
+        (not wish.domains or fact.domain in wish.domains)
+        and (not wish.categories or fact.category in wish.categories)
+        and (not wish.authors or fact.author in wish.authors)
+        and (not wish.tags_any or not tags.isdisjoint(wish.tags_any))
+        and tags.isdisjoint(wish.tags_none)
+    )
+    forbidden = {
+        "item.rights": (start is not None and time < start) or (end is not None and time >= end),
+        "item.embargo": fact.embargo_until is not None and time < fact.embargo_until,
+        "item.expiry": fact.expires_at is not None and time >= fact.expires_at,
+        "item.age": fact.least_age > 0 and (ask.age is None or ask.age < fact.least_age),
+        "item.region": bool(fact.regions) and ask.region not in fact.regions,
+        "ask.exclude": fact.id in ask.exclude,
+        "user.blocked": item in case.user.blocked_n.tolist(),
+        "ask.filters": not wanted,
+    }
+    return next((name for name, holds in forbidden.items() if holds), None)
+
+
+def _among(some_n: np.ndarray, facts: ItemFacts, item_N: np.ndarray | None) -> np.ndarray:
+    in_I = np.zeros(len(facts), dtype=bool)
+    in_I[some_n[some_n < len(in_I)]] = True
+    return in_I if item_N is None else in_I[item_N]
+
+
+def _regions_open(facts: ItemFacts, region: str | None) -> np.ndarray:
+    """Which sets of regions a visitor may see, boolean [S]."""
+    sets = facts.region_sets.values
+    return np.array([not regions or region in regions for regions in list(sets)], dtype=bool)
