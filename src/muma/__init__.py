@@ -9,16 +9,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from muma.client import Client as Client
     from muma.errors import MumaError as MumaError
     from muma.events.event import EventLog as EventLog
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Client": "muma.client",
     "EventLog": "muma.events.event",
     "MumaError": "muma.errors",
 }
-__all__ = ["EventLog", "MumaError", "__version__"]
+__all__ = ["Client", "EventLog", "MumaError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,9 @@
     ├── StreamError        an event stream cannot be read or written
     │   └── RetryLater     too much is waiting; nothing was taken, send it again (carries seconds)
     ├── StoreError         a state store cannot be read or written
+    ├── VersionConflictError  somebody else changed it since it was read
+    ├── RefusedError       understood, and not done now; the message says why
+    ├── ServiceError       a service answered with a problem, or not at all (carries status and kind)
     └── MissingExtraError  an optional library is not installed (names the extra)
 
 A message says what was got, what is allowed and what to do next. The command line maps every
@@ -99,6 +102,38 @@ class RetryLater(StreamError):  # noqa: N818 - an answer to the sender, not a fa
 
 class StoreError(MumaError):
     """A state store cannot be read or written."""
+
+
+class VersionConflictError(MumaError):
+    """Somebody else has changed it since it was read: read it again and repeat the change on that."""
+
+
+class RefusedError(MumaError):
+    """The wish is understood and will not be done now; the message says why."""
+
+
+class ServiceError(MumaError):
+    """A service answered with a problem, or not at all.
+
+    Args:
+        message: what the service said, or what became of the call.
+        status: HTTP status; 0 when there was no answer.
+        kind: kind of the problem, as the service names it; empty when there was no answer.
+        request_id: as in the service's log.
+        errors: everything that is wrong, when the service gave a list.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        kind: str = "",
+        request_id: str = "",
+        errors: tuple[str, ...] = (),
+    ) -> None:
+        self.status, self.kind, self.request_id, self.errors = status, kind, request_id, errors
+        super().__init__(message)
 
 
 class MissingExtraError(MumaError, ImportError):

@@ -26,6 +26,7 @@ CONTRACTS = {
     "policy": "policy.py",
     "evaluation": "result.py",
     "simulation": "world.py",
+    "serving": "recommending.py",
 }
 # library -> the rooms whose files may import it
 WALLS = {
@@ -46,6 +47,9 @@ WALLS = {
     "confluent_kafka": {"backends"},
     "litestar": {"serving"},
     "granian": {"serving"},
+    "jinja2": {"serving"},
+    "msgspec": {"serving", ""},  # the floor: muma.client
+    "httpx": {""},
     "matplotlib": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
-from muma.errors import MumaError
 from muma.serving.recommending import Evidence
 
 TEXT = r"^[^\x00-\x1f\x7f]+(?![\s\S])"
@@ -30,14 +29,6 @@ Kind = Literal[
     "conversion", "rating", "tag", "search", "purchase", "other", "fixation",
 ]  # fmt: skip
 Context = Annotated[dict[Word, float | Word], msgspec.Meta(max_length=50)]
-
-
-class VersionConflictError(MumaError):
-    """Somebody else has changed it since: read it again and repeat the change on that."""
-
-
-class RefusedError(MumaError):
-    """The part understands the wish and will not do it now; the message says why."""
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from muma.errors import ConfigError, UnknownIdError
+from muma.errors import ConfigError, RefusedError, UnknownIdError, VersionConflictError
 from muma.serving.parts import (
     Event,
     Item,
     Model,
-    RefusedError,
     Rules,
     Taken,
-    VersionConflictError,
 )
 from muma.serving.recommending import Ask, Evidence
 from muma.serving.tenants import Tenant

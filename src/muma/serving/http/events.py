@@ -15,11 +15,11 @@ import msgspec
 from litestar import Request, Response, post
 
 from muma.serving.http import examples
-from muma.serving.http.answers import EventsBody
+from muma.serving.http.answers import EventsBody, Fault
 from muma.serving.http.body import answer, decode, read
 from muma.serving.http.caller import Caller, caller_of
 from muma.serving.http.operation import Operation, about
-from muma.serving.http.problem import Fault, Problem
+from muma.serving.http.problem import Problem
 from muma.serving.http.service import DoorConfig
 from muma.serving.parts import Event
 

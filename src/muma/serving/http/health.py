@@ -6,11 +6,11 @@ from typing import Any
 
 from litestar import Request, Response, get
 
-from muma.serving.http.answers import HealthBody
+from muma.serving.http.answers import Fault, HealthBody
 from muma.serving.http.body import answer
 from muma.serving.http.caller import RUNTIME, Runtime, caller_of
 from muma.serving.http.operation import Operation, about
-from muma.serving.http.problem import Fault, Problem, not_found
+from muma.serving.http.problem import Problem, not_found
 
 EXPOSITION = "text/plain; version=0.0.4"
 

@@ -36,13 +36,3 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
-
-
-def to_stderr(*, level: int = logging.INFO) -> None:
-    """Send MUMA's and granian's logs to stderr as JSON lines; the service calls this at its start."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    for name in ("muma", "_granian"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)

@@ -24,13 +24,14 @@ from muma.serving.http.answers import (
     ItemsPutBody,
     ModelBody,
     ModelsBody,
+    ProblemBody,
     ReceiptBody,
     RulesBody,
     UserBody,
 )
 from muma.serving.http.body import JSON
 from muma.serving.http.operation import OPERATION, Operation, Parameter, about
-from muma.serving.http.problem import TITLES, ProblemBody
+from muma.serving.http.problem import TITLES
 from muma.serving.http.wire import ItemsRequest, RankRequest, RecommendationRequest, RulesRequest
 from muma.serving.parts import Event, Item
 

@@ -19,11 +19,13 @@ from muma.errors import (
     ConfigError,
     DataError,
     MumaError,
+    RefusedError,
     RetryLater,
     SourceError,
     UnknownIdError,
+    VersionConflictError,
 )
-from muma.serving.parts import RefusedError, VersionConflictError
+from muma.serving.http.answers import Fault, ProblemBody
 
 log = logging.getLogger("muma.http")
 
@@ -46,38 +48,6 @@ TITLES = {
 }
 FULL = {errno.ENOSPC, errno.EDQUOT}
 _encode = msgspec.json.Encoder().encode
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """One of several things that are wrong.
-
-    Attributes:
-        reason: what is wrong.
-        index: place in the list that was sent, from 0; None when it is not of a list.
-    """
-
-    reason: str
-    index: int | None = None
-
-
-class ProblemBody(msgspec.Struct, frozen=True, rename={"kind": "type"}):
-    """An error, after RFC 9457.
-
-    Attributes:
-        kind: names the kind of problem, for programs.
-        title: names the status, for people.
-        status: the HTTP status.
-        detail: what was got, what is allowed, what to do.
-        request_id: as in the header `X-Request-Id`.
-        errors: everything that is wrong, when there is a list.
-    """
-
-    kind: str
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    errors: tuple[Fault, ...] = ()
 
 
 class Problem(Exception):  # noqa: N818 - an answer, not a fault of the program
