@@ -20,6 +20,7 @@ print("ready", flush=True)
 mine = [e for e in log.iterate() if e.ask.request_id.startswith(f"{worker}-")]
 for at in itertools.count(len(mine)):
     log.put(small(f"{worker}-{at}", time=at, user=f"u{at % 5}"))
+    time.sleep(0.0005)
     if at % 7 == 0:
         log.flush()
         stats = log.stats()

@@ -2,8 +2,8 @@
 
 A line that is changed, removed or put between others breaks the chain from there on, and `verify`
 names it. The last line has none after it that tells, and lines cut off at the end leave a sound
-chain: keep `head()` elsewhere now and then (a ticket, another machine) and hand it to `verify`. A writer that can rewrite the whole file can make a
-new chain; the head that is kept elsewhere shows that as well.
+chain: keep `head()` elsewhere now and then (a ticket, another machine) and hand it to `verify`. It
+shows a file that was written anew as well.
 
 The file cannot forget, so nothing personal belongs into it: an erasure is named by its receipt.
 """

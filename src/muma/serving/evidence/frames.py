@@ -1,6 +1,6 @@
 """Frames: how records lie in a segment, so that a cut or a scribble is seen and passed over.
 
-    frame = head (44 bytes: magic, codec, flags, length, time, hash of the request, hash of the user,
+    frame = head (44 bytes: magic, codec, flags, hashes of tenant, request and user, length, time,
             CRC-32 of what stands before it and of the payload)
           + payload
 
@@ -43,6 +43,7 @@ class Frame:
     at: int
     codec: int
     flags: int
+    tenant: int
     length: int
     time: int
     request: int
@@ -57,6 +58,11 @@ class Frame:
     def end(self) -> int:
         """Byte after the frame."""
         return self.begin + self.length
+
+
+def tenant_hash(tenant: str) -> int:
+    """Hash of a tenant, 16 bits: enough to tell two that use the same name for a request."""
+    return int.from_bytes(blake2b(tenant.encode("utf-8", "surrogatepass"), digest_size=2).digest())
 
 
 def request_hash(request_id: str) -> int:
@@ -75,10 +81,17 @@ def user_hash(tenant: str, user: str | None) -> int:
 
 
 def packed(
-    payload: bytes, *, codec: int, flags: int = 0, time: int, request: int, user: int
+    payload: bytes,
+    *,
+    codec: int,
+    flags: int = 0,
+    tenant: int = 0,
+    time: int,
+    request: int,
+    user: int,
 ) -> bytes:
     """A frame."""
-    head = _HEAD.pack(MAGIC, codec, flags, 0, len(payload), time, request, user)
+    head = _HEAD.pack(MAGIC, codec, flags, tenant, len(payload), time, request, user)
     return head + _CRC.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
 
 
@@ -87,8 +100,8 @@ def frame_at(raw: Bytes, at: int) -> Frame | None:
     head = raw[at : at + _HEAD.size]
     if len(head) < _HEAD.size or head[: len(MAGIC)] != MAGIC:
         return None
-    _, codec, flags, _, length, time, request, user = _HEAD.unpack(head)
-    frame = Frame(at, codec, flags, length, time, request, user)
+    _, codec, flags, tenant, length, time, request, user = _HEAD.unpack(head)
+    frame = Frame(at, codec, flags, tenant, length, time, request, user)
     if length > LONGEST or frame.end > len(raw):
         return None
     (crc,) = _CRC.unpack(raw[at + _HEAD.size : frame.begin])

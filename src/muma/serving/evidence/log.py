@@ -19,7 +19,7 @@ from pydantic import Field
 
 from muma.config import Config
 from muma.errors import StoreError
-from muma.serving.evidence.frames import PLAIN, ZSTD, packed, request_hash, user_hash
+from muma.serving.evidence.frames import PLAIN, ZSTD, packed, request_hash, tenant_hash, user_hash
 from muma.serving.evidence.reader import EvidenceReader
 from muma.serving.evidence.record import encode
 from muma.serving.evidence.retention import drop_old
@@ -265,6 +265,7 @@ class EvidenceLog:
         return packed(
             record,
             codec=codec,
+            tenant=tenant_hash(ask.tenant),
             time=ask.time,
             request=request_hash(ask.request_id),
             user=user_hash(ask.tenant, ask.user),

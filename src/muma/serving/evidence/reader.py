@@ -20,6 +20,7 @@ from muma.serving.evidence.frames import (
     frame_at,
     frames,
     request_hash,
+    tenant_hash,
 )
 from muma.serving.evidence.record import decode
 from muma.serving.evidence.segments import (
@@ -103,8 +104,20 @@ class EvidenceReader:
 
     def flagged(
         self, since: int | None = None, until: int | None = None, *, tenant: str | None = None
-    ) -> Iterator[tuple[int, Evidence]]:
-        """As `iterate`, each with the flags of its frame (`ERASED`)."""
+    ) -> Iterator[tuple[Frame, Evidence]]:
+        """As `iterate`, each with its frame."""
+        for frame, raw in self._frames(since, until):
+            if tenant is None or frame.tenant == tenant_hash(tenant):
+                evidence = unpacked(raw, frame)
+                if tenant in (None, evidence.ask.tenant):
+                    yield frame, evidence
+
+    def heads(self, since: int | None = None, until: int | None = None) -> Iterator[Frame]:
+        """The frames of a stretch of time, in the same order, without what is in them."""
+        for frame, _ in self._frames(since, until):
+            yield frame
+
+    def _frames(self, since: int | None, until: int | None) -> Iterator[tuple[Frame, Bytes]]:
         if not self._folder.is_dir():
             return
         for place in listed(self._folder):
@@ -114,9 +127,7 @@ class EvidenceReader:
                 with mapped(place.data(self._folder)) as raw:
                     for frame in frames(raw, BEGIN):
                         if within(frame.time, since, until):
-                            evidence = unpacked(raw, frame)
-                            if tenant in (None, evidence.ask.tenant):
-                                yield frame.flags, evidence
+                            yield frame, raw
             except FileNotFoundError:  # retention was quicker
                 continue
 

@@ -93,8 +93,10 @@ class Index:
     def places(self, request: int) -> list[int]:
         """Bytes of the frames of a request, the newest first."""
         key = np.uint64(request)
-        low = int(np.searchsorted(self.request_N, key, side="left"))
-        high = int(np.searchsorted(self.request_N, key, side="right"))
+        low = int(self.request_N.searchsorted(key))
+        if low == len(self.request_N) or self.request_N[low] != key:
+            return []
+        high = int(self.request_N.searchsorted(key, side="right"))
         return self.at_N[low:high].tolist()[::-1]
 
     def save(self, path: Path) -> None:
