@@ -38,8 +38,8 @@ def draw_balance(
     right = max(float(known[np.isfinite(known)].max(initial=0.0)), threshold) * 1.06
     place = np.arange(len(rows))
     with canvas(path, width=7.2, height=1.5 + 0.29 * len(rows), title=title) as (_, axis):
-        axis.axvspan(0, threshold, color=QUIET, alpha=0.18, lw=0)
-        axis.axvline(threshold, color=QUIET, lw=1, ls=(0, (4, 3)), label=f"{threshold:g}")
+        axis.axvspan(-0.015 * right, threshold, color=QUIET, alpha=0.18, lw=0)
+        axis.axvline(threshold, color=QUIET, lw=1, ls=(0, (4, 3)), label=f"line of {threshold:g}")
         shown = [
             np.minimum(value, right) for value in (before, after)
         ]  # infinity stands at the edge
@@ -48,6 +48,6 @@ def draw_balance(
         axis.scatter(shown[1], place, s=38, color=DOWN, label="after")
         axis.set_yticks(place, [row.term for row in rows])
         axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_xlim(0, right * 1.02)
+        axis.set_xlim(-0.015 * right, right * 1.02)
         axis.set_xlabel("|standardised mean difference|", fontsize=9, color=INK)
         axis.legend(fontsize=9, frameon=False, loc="lower right")

@@ -85,5 +85,5 @@ def probability_ticks(low: float, high: float) -> tuple[list[float], list[str]]:
         place = float(np.log(p / (1 - p)))
         if not places or place - places[-1] > _APART * (high - low):
             places.append(place)
-            names.append(f"{p:g}")
+            names.append(f"{p:.7f}".rstrip("0"))
     return places, names

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import expit
 
 from muma.errors import DataError
@@ -130,7 +130,7 @@ def fit_logistic(
 
 def _solved(matrix_QQ: np.ndarray, right: np.ndarray) -> np.ndarray:
     try:
-        return np.asarray(solve(matrix_QQ, right, assume_a="pos"))
+        return np.asarray(cho_solve(cho_factor(matrix_QQ), right))
     except (LinAlgError, ValueError):
         return np.linalg.pinv(matrix_QQ, hermitian=True) @ right
 

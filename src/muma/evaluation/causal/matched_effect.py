@@ -25,6 +25,7 @@ from muma.evaluation.causal.estimate import Estimate
 from muma.evaluation.causal.matched_sets import MatchedSets
 from muma.evaluation.causal.matching import on_scale, with_ties
 from muma.evaluation.causal.outcome_model import Linear
+from muma.evaluation.causal.weighting import kept
 
 _NEIGHBOURS = 2
 
@@ -49,9 +50,10 @@ def matched_effect(design: Design, outcome_N: np.ndarray) -> Estimate:
     one_M, zero_M = np.concatenate(one_sums), np.concatenate(zero_sums)
     difference_M = np.concatenate(differences)
     score_N = on_scale(design.propensity.score_N, config.scale)
+    keep_N = kept(design.propensity.score_N, config.estimand, config.trim)
     used_N = factor_N > 1e-9
     spread_N = np.zeros(n_units)
-    for group_N in (treated_N, ~treated_N):
+    for group_N in (treated_N & keep_N, ~treated_N & keep_N):
         if (used_N & group_N).any():
             spread_N[group_N] = conditional_variance(score_N[group_N], outcome_N[group_N])
     square = np.sum((difference_M - difference_M.mean()) ** 2) + np.sum(

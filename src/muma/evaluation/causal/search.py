@@ -1,10 +1,11 @@
 """Search for a specification by balance alone.
 
 The rule: begin with every covariate by itself. While the largest |standardised mean difference| over the
-balance terms is not below the threshold, add the candidate whose addition makes it smallest, unless none
-makes it smaller. Candidates are zeros, logarithms, squares and products, in that order; of equals the
-first is taken. What is kept is the end of this path, and the path is told. No outcome exists here, so the rule
-cannot prefer an effect (compare Dehejia and Wahba, Review of Economics and Statistics 2002, appendix).
+balance terms is not below the threshold, add the candidate whose addition makes it smallest. Candidates are
+zeros, logarithms, squares and products, in that order; of equals the first is taken. End when `patience`
+additions in a row have brought nothing below the smallest so far, and keep the terms up to there. The path is
+told. No outcome exists here, so the rule cannot prefer an effect (compare Dehejia and Wahba, Review of
+Economics and Statistics 2002, appendix).
 
 Shape: N units, T balance terms, P terms.
 """
@@ -25,7 +26,7 @@ from muma.evaluation.causal.balance import balance_terms, largest_difference, sc
 from muma.evaluation.causal.design import Design, DesignConfig, Step, make_design, weigh
 from muma.evaluation.causal.outcome_model import MakeRegressor
 from muma.evaluation.causal.propensity import fit_propensity
-from muma.evaluation.causal.specification import basis, column, quoted
+from muma.evaluation.causal.specification import basis_of, column, quoted
 from muma.evaluation.causal.study import Study
 from muma.progress import track
 
@@ -39,11 +40,13 @@ class SearchConfig(Config):
         threshold: the largest |standardised mean difference| allowed.
         kinds: which candidates are tried.
         most: terms added at most.
+        patience: additions in a row that may fail to lower the largest difference.
     """
 
     threshold: float = Field(default=0.1, gt=0)
     kinds: tuple[Kind, ...] = ("zeros", "logs", "squares", "products")
     most: int = Field(default=20, ge=0)
+    patience: int = Field(default=3, ge=1)
 
 
 def search_design(
@@ -72,21 +75,25 @@ def search_design(
     config, search = config or DesignConfig(), search or SearchConfig()
     terms = list(start) if start is not None else [quoted(name) for name in study.columns]
     judge = _Judge(study, config)
-    now = judge.largest(terms)
-    path = [Step("", now)]
+    path, best = [Step("", judge.largest(terms))], 0
     rest = [term for term in candidates(study, search.kinds) if term not in terms]
-    while now >= search.threshold and rest and len(path) <= search.most:
+    while path[best].largest >= search.threshold and rest and len(path) <= search.most:
         tried = [
             judge.largest_or_worst([*terms, term])
-            for term in track(rest, label=f"terms, {len(path)} at {now:.3f}")
+            for term in track(rest, label=f"terms, {len(path)} at {path[-1].largest:.3f}")
         ]
-        best = int(np.argmin(tried))
-        if not tried[best] < now:
+        place = int(np.argmin(tried))
+        if not np.isfinite(tried[place]):
             break
-        now = tried[best]
-        terms.append(rest.pop(best))
-        path.append(Step(terms[-1], now))
-    return replace(make_design(study, config, terms, regressor=regressor), path=tuple(path))
+        terms.append(rest.pop(place))
+        path.append(Step(terms[-1], tried[place]))
+        if path[-1].largest < path[best].largest:
+            best = len(path) - 1
+        if len(path) - 1 - best >= search.patience:
+            break
+    terms = terms[: len(terms) - (len(path) - 1 - best)]
+    made = make_design(study, config, terms, regressor=regressor)
+    return replace(made, path=tuple(path[: best + 1]))
 
 
 def candidates(study: Study, kinds: Sequence[Kind]) -> list[str]:
@@ -122,16 +129,28 @@ class _Judge:
         terms = balance_terms(study)
         self._value_NT = np.stack([column(study, term) for term in terms], axis=1)
         self._scale_T = scales(self._value_NT, study.treated_N, config.estimand)
+        self._columns: dict[str, np.ndarray] = {}
+        self._near_Q, self._most = np.zeros(0), 0
 
     def largest(self, terms: Sequence[str]) -> float:
-        config = self._config
+        config, study = self._config, self._study
+        for term in terms:
+            if term not in self._columns:
+                self._columns[term] = column(study, term)
+        worked = basis_of(terms, np.stack([self._columns[term] for term in terms], axis=1))
+        start_Q = np.zeros(len(worked.terms) + 1)
+        near_Q = self._near_Q[: len(start_Q)]
+        start_Q[: len(near_Q)] = near_Q  # new terms stand last, so the old coefficients are near
         scores = fit_propensity(
-            self._study.treated_N, basis(self._study, terms), folds=config.n_folds,
-            repeats=config.repeats, calibration=config.calibration, l2=config.l2, seed=config.seed,
+            study.treated_N, worked, folds=config.n_folds, repeats=config.repeats,
+            calibration=config.calibration, l2=config.l2, seed=config.seed, start_Q=start_Q,
         )  # fmt: skip
-        _, weight_N = weigh(self._study, scores, config)
-        found_T = largest_difference(self._value_NT, self._study.treated_N, weight_N, self._scale_T)
-        return float(found_T.max())
+        if scores.logistic is not None and len(terms) > self._most:
+            self._most, self._near_Q = len(terms), scores.logistic.scaled_Q
+        _, weight_N = weigh(study, scores, config)
+        return float(
+            largest_difference(self._value_NT, study.treated_N, weight_N, self._scale_T).max()
+        )
 
     def largest_or_worst(self, terms: Sequence[str]) -> float:
         try:

@@ -64,7 +64,11 @@ def basis(study: Study, terms: Sequence[str]) -> Basis:
     terms = tuple(dict.fromkeys(term.strip() for term in terms))
     if not terms:
         raise ConfigError("a specification needs a term at least; name the covariates")
-    value_NP = np.stack([column(study, term) for term in terms], axis=1)
+    return basis_of(terms, np.stack([column(study, term) for term in terms], axis=1))
+
+
+def basis_of(terms: Sequence[str], value_NP: np.ndarray) -> Basis:
+    """The same from terms that are worked out already, all different."""
     keep_P = _own(value_NP)
     return Basis(
         value_NP[:, keep_P],
@@ -81,8 +85,9 @@ def column(study: Study, term: str) -> np.ndarray:
         DataError: a logarithm or a root has no value somewhere, or the term is not finite.
     """
     value_N = np.ones(len(study))
-    for factor in _factors(term):
-        value_N = value_N * _factor(study, factor, term)
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        for factor in _factors(term):
+            value_N = value_N * _factor(study, factor, term)
     if not np.isfinite(value_N).all():
         raise DataError(f"term {term!r} is not finite in row {np.argmin(np.isfinite(value_N))}")
     return value_N
