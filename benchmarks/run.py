@@ -29,6 +29,8 @@ BENCHMARKS = {
     "drift": ["drift.py"],
     "pipeline": ["pipeline.py"],
     "ctr": ["ctr.py"],
+    "policy": ["policy.py"],
+    "policy_cycle": ["policy_cycle.py"],
     "coat": ["coat.py"],
 }
 

@@ -23,6 +23,8 @@ NAMES = [
     "drift",
     "pipeline",
     "ctr",
+    "policy",
+    "policy_cycle",
     "coat",
 ]
 

@@ -14,6 +14,7 @@ from muma.cli.features import features
 from muma.cli.ingest import ingest
 from muma.cli.inspect import inspect
 from muma.cli.match import match
+from muma.cli.policy import policy
 from muma.cli.recommend import recommend
 from muma.cli.stream import stream
 from muma.cli.terminal import out
@@ -33,6 +34,7 @@ COMMANDS = (
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__)(command)
+app.add_typer(policy, name="policy")
 
 
 def _version(asked: bool) -> None:

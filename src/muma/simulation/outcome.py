@@ -66,6 +66,17 @@ class Simulation:
         saved_S = self.plays[against].regret_SC[:, -1] - self.plays[name].regret_SC[:, -1]
         return over_seeds(saved_S, label=f"regret of {against} saved by {name}")
 
+    def curves(self, name: str) -> dict[str, np.ndarray]:
+        """What is drawn: regret and bias at each checkpoint, with intervals; float64 [C] each."""
+        play = self.plays[name]
+        found = {"rounds": self.rounds_C}
+        for what, value_SC in (("regret", play.regret_SC), ("bias", play.bias_SC)):
+            ends = [over_seeds(value_S) for value_S in value_SC.T]
+            found[what] = np.array([end.value for end in ends])
+            found[f"{what}_low"] = np.array([end.low for end in ends])
+            found[f"{what}_high"] = np.array([end.high for end in ends])
+        return found
+
 
 def over_seeds(value_S: np.ndarray, *, level: float = 0.95, label: str = "") -> Result:
     """Mean over seeds with Student's t interval, which suits some twenty independent games.
