@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muma.policy.kernels import best_shares, top_index, update_arm
+from muma.policy.kernels import top_index, update_arm
+from muma.policy.linear_thompson import _Shares
 from muma.rng import derive
 
 
@@ -58,17 +59,27 @@ def test_update_arm_is_a_mean():
     assert width_A[2] == 1 / np.sqrt(500)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(1, 9), st.integers(1, 40), st.integers(0, 2**20))
-def test_best_shares_count_the_largest(n, draws, seed):
-    rng = derive(seed, "shares")
-    draw_MN = rng.integers(0, 3, (draws, n)).astype(float)
-    taken_N = rng.random(n) < 0.4
-    taken_N[rng.integers(n)] = False
-    wanted_N = np.zeros(n)
+def shares_by_hand(draw_MN, out_N):
+    wanted_N = np.zeros(draw_MN.shape[1])
     for row_N in draw_MN:
-        left_N = np.where(taken_N, -np.inf, row_N)
+        left_N = np.where(out_N, -np.inf, row_N)
         best_N = left_N == left_N.max()
-        wanted_N += best_N / best_N.sum() / draws
-    np.testing.assert_allclose(best_shares(draw_MN, taken_N), wanted_N, atol=1e-12)
-    assert not best_shares(draw_MN, taken_N)[taken_N].any()
+        wanted_N += best_N / best_N.sum() / len(draw_MN)
+    return wanted_N
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 40), st.sampled_from([3, 10**6]), st.integers(0, 2**20))
+def test_best_shares_count_the_largest_whatever_was_asked_before(n, draws, levels, seed):
+    rng = derive(seed, "shares")
+    draw_MN = rng.integers(0, levels, (draws, n)).astype(float)
+    shares = _Shares(draw_MN)
+    out_N = np.zeros(n, dtype=bool)
+    for step in range(8):
+        out_N = out_N.copy()
+        out_N[rng.integers(n)] ^= step % 3 != 2 or bool(rng.random() < 0.5)
+        if out_N.all():
+            out_N[rng.integers(n)] = False
+        found_N = shares(out_N)
+        np.testing.assert_allclose(found_N, shares_by_hand(draw_MN, out_N), atol=1e-12)
+        assert not found_N[out_N].any()

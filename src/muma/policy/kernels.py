@@ -86,35 +86,46 @@ def update_arm(
 
 
 @numba.njit(cache=True, nogil=True)
-def best_shares(draw_MN: np.ndarray, taken_N: np.ndarray) -> np.ndarray:
-    """Share of the draws in which each candidate that is not taken is the best; float64 [N].
+def best_shares(
+    draw_MN: np.ndarray, out_N: np.ndarray, best_M: np.ndarray, ties_M: np.ndarray
+) -> np.ndarray:
+    """Share of the draws in which each candidate that is not out is the best; float64 [N].
 
-    Draws in which several are best count for each of them in equal parts.
+    Draws in which several are best count for each of them in equal parts. A draw whose best one is
+    known and still in is not looked at again: a slot costs as many draws as its taker had won.
 
     Args:
         draw_MN: values of the candidates in each draw, contiguous float64, not NaN.
-        taken_N: boolean [N]; one at least is False.
+        out_N: boolean [N]; one at least is False.
+        best_M: int64 [M], the best of each draw among candidates of which some may be out by now, or
+            -1 where it is not known; updated in place.
+        ties_M: int64 [M], how many are equal to it; updated in place.
 
     Example:
-        >>> best_shares(np.array([[1.0, 2.0, 9.0], [3.0, 3.0, 0.0]]), np.array([False, False, True]))
+        >>> draw_MN = np.array([[1.0, 2.0, 9.0], [3.0, 3.0, 0.0]])
+        >>> unknown_M = np.full(2, -1)
+        >>> best_shares(draw_MN, np.array([False, False, True]), unknown_M, unknown_M.copy())
         array([0.25, 0.75, 0.  ])
     """
     n_draws, n = draw_MN.shape
     share_N = np.zeros(n)
     for m in range(n_draws):
-        top, first, ties = -np.inf, -1, 0
-        for i in range(n):
-            if taken_N[i]:
-                continue
-            value = draw_MN[m, i]
-            if first < 0 or value > top:
-                top, first, ties = value, i, 1
-            elif value == top:
-                ties += 1
+        if best_M[m] < 0 or out_N[best_M[m]] or ties_M[m] > 1:
+            top, first, ties = -np.inf, -1, 0
+            for i in range(n):
+                if out_N[i]:
+                    continue
+                value = draw_MN[m, i]
+                if first < 0 or value > top:
+                    top, first, ties = value, i, 1
+                elif value == top:
+                    ties += 1
+            best_M[m], ties_M[m] = first, ties
+        first, ties = best_M[m], ties_M[m]
         if ties == 1:
             share_N[first] += 1.0 / n_draws
             continue
         for i in range(first, n):
-            if not taken_N[i] and draw_MN[m, i] == top:
+            if not out_N[i] and draw_MN[m, i] == draw_MN[m, first]:
                 share_N[i] += 1.0 / (n_draws * ties)
     return share_N

@@ -53,17 +53,33 @@ def judged(
         draw_MN: contiguous float64 [M, N].
         config: floor and number of draws.
     """
-    draw_MN = np.ascontiguousarray(draw_MN)
-    share_N = best_shares(draw_MN, np.zeros(len(slate), dtype=bool))
+    shares = _Shares(draw_MN)
+    share_N = shares(np.zeros(len(slate), dtype=bool))
     order_N = rank(share_N, mean_N, slate.item_N)
     greedy_N = rank(mean_N, slate.score_N, slate.item_N)
 
     def chance(support_n: np.ndarray) -> np.ndarray:
-        if len(support_n) == len(slate):
-            return share_N[support_n]
         out_N = np.ones(len(slate), dtype=bool)
         out_N[support_n] = False
-        return best_shares(draw_MN, out_N)[support_n]
+        return shares(out_N)[support_n]
 
     slot = floored(chance, order_N, config.floor)
     return Judgement(mean_N, greedy_N, slot, config.floor.least, error=1.5 / np.sqrt(len(draw_MN)))
+
+
+class _Shares:
+    """Share of draws that each candidate wins, of those that are not out; remembers the winners.
+
+    The answer does not depend on what was asked before.
+    """
+
+    def __init__(self, draw_MN: np.ndarray) -> None:
+        self._draw_MN = np.ascontiguousarray(draw_MN)
+        self._out_N = np.ones(draw_MN.shape[1], dtype=bool)
+        self._best_M, self._ties_M = (np.full(len(draw_MN), -1, np.int64) for _ in range(2))
+
+    def __call__(self, out_N: np.ndarray) -> np.ndarray:
+        if (self._out_N & ~out_N).any():  # someone came in who may have won
+            self._best_M[:] = -1
+        self._out_N = out_N
+        return best_shares(self._draw_MN, out_N, self._best_M, self._ties_M)
