@@ -94,6 +94,13 @@ def block(payload: Piece, *, count: int, first: int, stamp: int = 0, tag: int = 
     return [head, payload, b"\0" * (padded(length) - length) + END_MARK]
 
 
+def published(pieces: Sequence[Piece]) -> list[Piece]:
+    """A draft block as one that is visible from the start: for a file that nobody reads yet."""
+    head = bytearray(pieces[0])
+    head[STATE_AT : STATE_AT + 1] = LIVE
+    return [bytes(head), *pieces[1:]]
+
+
 def parse(raw: Piece, at: int, size: int) -> Head | Flaw:
     """The head at byte `at` of a file of `size` bytes.
 

@@ -1,6 +1,7 @@
 """Raw ids in an append-only file of blocks: the vocabulary of a stream, on disk before its events.
 
-An id's index is its place in the file. Ids stay integers while every id is one; the first new text
+An id's index is its place in the file; one that is forgotten leaves a word in its place that no id
+can be. Ids stay integers while every id is one; the first new text
 id turns all of them into text, as in `Vocabulary`. New ids are drafts until they are published; a
 restart keeps whole drafts, since an id without events does no harm.
 """
@@ -19,7 +20,18 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from muma.backends.blocks import Flaw, Head, Heads, block, publish, verdict, write_all
+from muma.backends.blocks import (
+    Flaw,
+    Head,
+    Heads,
+    Piece,
+    block,
+    publish,
+    published,
+    sync_folder,
+    verdict,
+    write_all,
+)
 from muma.errors import DataError, StreamError
 from muma.events.vocabulary import ABSENT, INDEX, Vocabulary
 
@@ -179,6 +191,56 @@ class GrowingIds:
                 self._extend(pl.Series("id", fresh, dtype=self._ids.dtype))
         self._durable = Mark(0, mark.size, mark.text)
 
+    def forget(self, index: int) -> bool:
+        """Put a word that no id can be in the place of one; False when it is forgotten already.
+
+        The file is written anew and renamed; there must be no drafts.
+
+        Raises:
+            OSError: the disk is full or refuses; the file is as it was.
+        """
+        if not 0 <= index < len(self._ids) or self._ids[index] in _gone(index):
+            return False
+        draft = self._path.with_name(f".{self._path.name}.draft")
+        try:
+            fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+            try:
+                self._copy_without(fd, index)
+                os.fsync(fd)
+            except BaseException:
+                os.close(fd)
+                raise
+            draft.replace(self._path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        sync_folder(self._path.parent)
+        os.close(self._fd)
+        self._fd = fd
+        with self._lock:
+            self._begin_anew()
+            self._index = _numbered(self._ids.to_list())
+        self._durable = self.mark()
+        return True
+
+    def _copy_without(self, target: int, index: int) -> None:
+        to = 0
+        for head in _walk(self._fd, self._size):
+            if isinstance(head, Flaw):
+                break
+            pieces: list[Piece] = [os.pread(self._fd, head.end - head.at, head.at)]
+            if head.first <= index < head.first + head.count:
+                ids = _decoded(os.pread(self._fd, head.payload, head.begin), head).to_list()
+                ids[index - head.first] = _gone(index)[isinstance(ids[0], str)]
+                tag, payload = _encoded(ids)
+                pieces = published(block(payload, count=len(ids), first=head.first, tag=tag))
+            to = write_all(target, pieces, to)
+
+    def _begin_anew(self) -> None:
+        self._ids, self._size = pl.Series("id", [], dtype=pl.Int64), 0
+        self._view = None
+        self._load()
+
     def _clean(self, value: str, row: int) -> str:
         clean = value.strip()
         if not clean or "\0" in clean or len(clean.encode()) > LONGEST_ID:
@@ -204,6 +266,11 @@ class GrowingIds:
 
     def _load(self) -> None:
         """Take in the blocks that were published since the last time."""
+        if not os.fstat(self._fd).st_nlink:  # the writer has forgotten an id
+            fd, self._fd = self._fd, os.open(self._path, os.O_RDONLY)
+            os.close(fd)
+            self._begin_anew()
+            return
         size = os.fstat(self._fd).st_size
         heads = Heads(self._fd, size)
         parts = []
@@ -276,6 +343,11 @@ def _numbered(values: Sequence[int | str]) -> dict[int | str, int]:
 
 def _looked_up(index: dict[Any, int], values: list[Any]) -> np.ndarray:
     return np.fromiter(map(index.get, values, repeat(ABSENT)), np.uint32, len(values))
+
+
+def _gone(index: int) -> tuple[int, str]:
+    """What stands for a forgotten id among integers, and among text."""
+    return -(2**63) + index, f"\0{index}"
 
 
 def _as_integer(text: str) -> int | str:

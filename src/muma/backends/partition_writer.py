@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from muma.backends.blocks import Flaw, block, publish, sync_folder, verdict, write_all
@@ -24,6 +25,7 @@ from muma.backends.segments import (
     read_prologue,
     schema_of,
 )
+from muma.backends.stream_forget import blank_segment
 
 EVENTS_A_BLOCK = 1 << 16
 
@@ -115,7 +117,7 @@ class PartitionWriter:
             OSError: the disk is full or refuses; `restore` a mark then.
         """
         for begin in range(0, batch.num_rows, EVENTS_A_BLOCK):
-            self._write(batch.slice(begin, EVENTS_A_BLOCK), stamp)
+            self._write(own(batch, begin, EVENTS_A_BLOCK), stamp)
         return self._mark.end
 
     def restore(self, mark: Mark) -> None:
@@ -183,6 +185,29 @@ class PartitionWriter:
             sync_folder(self._folder)
         return self._firsts[0] - old[0] if old else 0
 
+    def blank(self, index: int) -> int:
+        """Blank the events of a user in all segments; returns how many. There must be no drafts.
+
+        Raises:
+            StreamError: a segment is damaged.
+            OSError: the disk refuses; what was blanked before stays so.
+        """
+        for stale in self._folder.glob(".*.draft"):  # of a run that was killed
+            stale.unlink()
+        blanked = 0
+        for first in self._firsts:
+            path = self._folder / name_of(first)
+            durable = self._durable
+            mine = first == durable.last
+            count, size = blank_segment(path, index, durable.size if mine else path.stat().st_size)
+            blanked += count
+            if count and mine:
+                tail = self._tails[-1]
+                os.close(tail.fd)
+                tail.fd = os.open(path, os.O_RDWR)
+                self._mark = self._durable = Mark(first, size, durable.end)
+        return blanked
+
     def _write(self, batch: pa.RecordBatch, stamp: int) -> None:
         tail = self._tails[-1] if self._tails else None
         arrays = None
@@ -211,6 +236,17 @@ class PartitionWriter:
         size = write_all(fd, [prologue(schema, partition=self._number, first=first)], 0)
         self._mark = Mark(first, size, first)
         return tail
+
+
+def own(batch: pa.RecordBatch, begin: int, length: int) -> pa.RecordBatch:
+    """Some rows, in buffers of their own.
+
+    What Arrow writes of a slice ends with up to 64 bytes of the rows behind it: those of another
+    user, in a partition where nobody would look for them to forget them.
+    """
+    if begin == 0 and length >= batch.num_rows:
+        return batch
+    return batch.take(pa.array(np.arange(begin, min(begin + length, batch.num_rows))))
 
 
 def fitted(batch: pa.RecordBatch, fields: Mapping[str, pa.DataType]) -> list[Any] | None:

@@ -46,7 +46,8 @@ def export(
     for partition, end in ends.items():
         begin = since.get(partition, starts[partition])
         for offset, frame in _parts(stream, partition, begin, end, rows):
-            raw = _decoded(frame, stream.user_ids, stream.item_ids)
+            known = frame.filter(pl.col("user_id").is_not_null())  # the others are forgotten
+            raw = _decoded(known, stream.user_ids, stream.item_ids)
             name = f"p{partition}-{offset:020d}.parquet"
             looked = raw.get_column("kind") == FIXATION
             for prefix, part in (("events", raw.filter(~looked)), ("gaze", raw.filter(looked))):

@@ -11,9 +11,9 @@ had gone further is told so (its offset lies after the end).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import FileIO
@@ -28,7 +28,7 @@ from muma.backends import stream_export, stream_folder, stream_repair
 from muma.backends.growing_ids import GrowingIds
 from muma.backends.growing_ids import Mark as IdsMark
 from muma.backends.partition_reader import OnDisk, PartitionReader
-from muma.backends.partition_writer import Mark, PartitionWriter
+from muma.backends.partition_writer import Mark, PartitionWriter, own
 from muma.backends.stream_folder import IDS, META, clear_errors
 from muma.backends.stream_rows import Rows, check
 from muma.config import Config
@@ -230,6 +230,28 @@ class FileStream:
                 self._readers[number].forget()
         return dropped
 
+    def forget(self, index: int) -> int:
+        """Blank a user's events and id; see `EventStream.forget`. Appends wait until it is done.
+
+        Readers in other processes see it at their next read of a block, or of the vocabulary.
+        """
+        if self.config.readonly:
+            raise StreamError(f"{self._folder} is open for reading only; open it to write")
+        with self._committing, self._without_drafts(), clear_errors(self._folder):
+            self._check_open()
+            ids = self._ids["user_id"]
+            if not 0 <= index < len(ids.vocabulary):
+                raise StreamError(
+                    f"{self._folder}: no user has the index {index}; there are {len(ids.vocabulary)}"
+                )
+            number = index % len(self._writers)
+            try:
+                blanked = self._writers[number].blank(index)
+                ids.forget(index)
+            finally:
+                self._readers[number].forget()
+            return blanked
+
     def export(self, folder: str | Path, *, since: Mapping[int, int] | None = None) -> list[Path]:
         """Write Parquet files with raw ids; see `stream_export`.
 
@@ -278,6 +300,16 @@ class FileStream:
             self._readers.append(reader)
         self._pool = ThreadPoolExecutor(max_workers=min(8, found), thread_name_prefix="stream")
         self._closing.callback(self._pool.shutdown)
+
+    @contextmanager
+    def _without_drafts(self) -> Iterator[None]:
+        """Hold the lock of appends while nothing waits for the disk; holds `_committing`."""
+        while True:
+            with self._writing:
+                if not self._waiting:
+                    yield
+                    return
+            self._commit()
 
     def _check_open(self) -> None:
         if self._closed:
@@ -333,7 +365,7 @@ class FileStream:
         touched = np.flatnonzero(counts).tolist()
 
         def write(number: int) -> int:
-            piece = batch.slice(int(begins[number]), int(counts[number]))
+            piece = own(batch, int(begins[number]), int(counts[number]))
             return self._writers[number].write(piece, stamp=received_at)
 
         ends = self._each(write, touched, parallel=batch.nbytes >= PARALLEL_BYTES)

@@ -132,6 +132,24 @@ class EventStream(Protocol):
         """Let go of whole old segments below `offsets`; returns the number of events let go."""
         ...
 
+    def forget(self, index: int) -> int:
+        """Blank all events of a user, and their id, beyond recovery from the stream's files.
+
+        Offsets and all other ids stay: a blanked event reads as a row of nulls but for
+        `received_at`, and the index as a word that no id can be. A kill in the middle leaves some
+        events blanked; calling it again does the rest. The same raw id is a new user afterwards.
+
+        Args:
+            index: dense index of the user.
+
+        Returns:
+            How many events were blanked.
+
+        Raises:
+            StreamError: there is no such user, something is damaged, or the disk refuses.
+        """
+        ...
+
     def export(self, folder: str | Path, *, since: Mapping[int, int] | None = None) -> list[Path]:
         """Write Parquet files with raw ids, one or more a partition, for training."""
         ...

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -21,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from muma.errors import DataError, StreamError
+from muma.errors import DataError, StreamError, UnknownIdError
 from muma.events.stream import STREAM_COLUMNS, EventStream
 
 Make = Callable[..., EventStream]
@@ -122,6 +123,13 @@ def told(stream: EventStream) -> list[tuple[Any, int]]:
         users = stream.user_ids.decode(frame.get_column("user_id"))
         found += zip(users, frame.get_column("timestamp").to_list(), strict=True)
     return sorted(found, key=lambda row: row[1])
+
+
+def blanked(frame: pl.DataFrame, index: int) -> pl.DataFrame:
+    """The frame with all that a user did made null, but when it arrived."""
+    mine = (pl.col("user_id") == index).fill_null(False)
+    left = pl.all().exclude("received_at")
+    return frame.with_columns(pl.when(~mine).then(left).otherwise(None))
 
 
 class StreamSuite:
@@ -320,6 +328,75 @@ class StreamSuite:
             if start:
                 with pytest.raises(StreamError):
                     stream.read(partition, start - 1, limit=1)
+
+    def test_forgetting_blanks_one_user(self, make: Make) -> None:
+        stream = make()
+        for at in range(6):
+            users = [f"u{k % 7}" for k in range(at, at + 10)]
+            stream.append(events(users, start=10 * at), received_at=at)
+        stream.append(FULL, received_at=9)
+        ends, before = stream.ends(), {p: rows(stream, p) for p in stream.ends()}
+        for raw in ("u3", "ann"):
+            index = stream.user_ids.encode([raw])[0]
+            wanted = {p: blanked(frame, index) for p, frame in before.items()}
+            gone = sum(
+                frame.get_column("user_id").null_count()
+                - before[p].get_column("user_id").null_count()
+                for p, frame in wanted.items()
+            )
+            assert stream.forget(index) == gone > 0
+            assert stream.forget(index) == 0
+            for turn in range(2):
+                assert stream.ends() == ends
+                for p, frame in wanted.items():
+                    assert_frame_equal(rows(stream, p), frame)
+                known = stream.user_ids.ids.to_list()
+                assert raw not in known
+                assert len(set(known)) == len(known)
+                with pytest.raises(UnknownIdError):
+                    stream.user_ids.encode([raw])
+                if not turn:
+                    stream.close()
+                    stream = make()
+            before = wanted
+        assert stream.user_ids.encode(["u2", "bob"]).to_list() == [2, 7 + 1]
+        users = len(stream.user_ids)
+        stream.append(events(["u3", "u2"], start=100), received_at=10)  # who comes back is new
+        assert stream.user_ids.encode(["u3"])[0] == users
+        with pytest.raises(StreamError):
+            stream.forget(users + 1)
+        stream.close()
+
+    @pytest.mark.parametrize("later", [[], [8], ["u"]])
+    def test_a_forgotten_integer_stays_forgotten(self, make: Make, later: list[Any]) -> None:
+        stream = make()
+        stream.append(events([5, 6, 7]), received_at=1)
+        if later:
+            stream.append(events(later), received_at=1)
+        stream.forget(1)
+        for _ in range(2):
+            with pytest.raises(UnknownIdError):
+                stream.user_ids.encode([6])
+            assert stream.user_ids.encode([5, 7, *later]).to_list() == [
+                0,
+                2,
+                *([3] if later else []),
+            ]
+            stream.close()
+            stream = make()
+        stream.append(events(["t"]), received_at=1)  # turns all ids into text
+        with pytest.raises(UnknownIdError):
+            stream.user_ids.encode(["6"])
+        stream.close()
+
+    def test_exports_leave_out_who_is_forgotten(self, make: Make, tmp_path: Path) -> None:
+        stream = make()
+        stream.append(FULL, received_at=1)
+        stream.forget(0)
+        paths = stream.export(tmp_path / "out")
+        users = [u for path in paths for u in pl.read_parquet(path).get_column("user_id")]
+        assert sorted(users) == ["bob", "cy"]
+        stream.close()
 
     def test_closing_twice_is_safe(self, stream: EventStream) -> None:
         stream.close()

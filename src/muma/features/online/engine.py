@@ -73,6 +73,7 @@ class Counters:
         unchecked: too old to look for a repeat; taken.
         late_dropped: taken, but at least one state no longer had a place for them.
         quarantined: no user, time or kind, or further in the future of their arrival than allowed.
+        erased: of somebody who was forgotten before they were read; all their columns are null.
         watermark: newest event time, microseconds; -1 before the first.
     """
 
@@ -83,6 +84,7 @@ class Counters:
     unchecked: int = 0
     late_dropped: int = 0
     quarantined: int = 0
+    erased: int = 0
     watermark: int = -1
 
     @property
@@ -307,8 +309,11 @@ class Engine:
                 self._failed = True
                 raise
             if wrong is not None:
-                self._held.append(piece.filter(wrong))
-                self.counters.quarantined += piece.height - sound.height
+                held = piece.filter(wrong & ~_blank(piece))
+                self.counters.erased += piece.height - sound.height - held.height
+                if held.height:
+                    self._held.append(held)
+                    self.counters.quarantined += held.height
             self.counters.events += piece.height
             if partition_N is not None:
                 taken = np.unique(partition_N[start : start + size], return_counts=True)
@@ -405,6 +410,12 @@ class Engine:
                 "an earlier batch failed half-way and this engine's state is of no use; build a new "
                 "engine on the store and read the stream again from its offsets"
             )
+
+
+def _blank(frame: pl.DataFrame) -> pl.Series:
+    """Rows of events that were forgotten: nothing is left but when they arrived."""
+    left = pl.all_horizontal(pl.all().exclude("received_at").is_null())
+    return frame.select(left.alias("blank")).get_column("blank")
 
 
 def merged(parts: Sequence[tuple[int, pl.DataFrame]]) -> tuple[pl.DataFrame, np.ndarray]:
