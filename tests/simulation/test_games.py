@@ -2,21 +2,30 @@
 
 import numpy as np
 import pytest
+from scipy.special import logit
+from scipy.stats import chisquare
 
 from muma.errors import ConfigError
+from muma.policy.arms import ArmPolicy
+from muma.policy.floor import Floor
 from muma.policy.policy import Context, Feedback
 from muma.policy.sequential import pick
+from muma.policy.thompson import Thompson, ThompsonConfig
+from muma.policy.ucb import UCB
+from muma.progress import task
 from muma.ranking.ranker import Slate
 from muma.rng import derive
 from muma.simulation.chances import CHANCES, picked
 from muma.simulation.contextual import ContextualWorld
-from muma.simulation.drifting import DriftingWorld
+from muma.simulation.drifting import DriftingConfig, DriftingWorld
+from muma.simulation.one_by_one import play_one_by_one
 from muma.simulation.personal import PersonalWorld
 from muma.simulation.ranked import RankedConfig, RankedWorld
 from muma.simulation.runner import simulate
-from muma.simulation.side_by_side import can_play
+from muma.simulation.side_by_side import Games, can_play
 from muma.simulation.stationary import StationaryConfig, StationaryWorld
 from muma.simulation.world import BLOCK, ROUND_US
+from muma.testing.discovery import classes_in
 
 POLICIES = {
     "ucb": {"use": "muma.policy.ucb.UCB"},
@@ -27,7 +36,7 @@ POLICIES = {
 }
 FORGETTING = {
     "nothing": {"use": "muma.policy.forgetting.Stationary"},
-    "half": {"use": "muma.policy.discounted.Discounted", "half_life_us": 300 * ROUND_US},
+    "half": {"use": "muma.policy.discounted.Discounted", "half_life_us": 100 * ROUND_US},
     "window": {
         "use": "muma.policy.sliding_window.SlidingWindow",
         "length_us": 200 * ROUND_US,
@@ -47,7 +56,8 @@ WORLDS = {
 )
 def test_side_by_side_is_one_by_one(name, world, forgetting):
     spec = {**POLICIES[name], "forgetting": FORGETTING[forgetting]}
-    parts = {"rounds": BLOCK + 120, "seeds": (3, 11), "points": 9}
+    rounds = BLOCK + 60 if world == "stationary" else 260
+    parts = {"rounds": rounds, "seeds": (3, 11), "points": 9}
     fast, exact = (
         simulate({name: spec}, WORLDS[world], **parts, exact=exact).plays[name]
         for exact in (False, True)
@@ -84,9 +94,6 @@ class Constant:
 
 
 def play(world, policy, rounds, seed=5):
-    from muma.progress import task
-    from muma.simulation.one_by_one import play_one_by_one
-
     with task("test") as one:
         return play_one_by_one(
             lambda: policy, world, rounds_C=np.array([1, rounds]), seeds=(seed,), task=one
@@ -135,10 +142,6 @@ def test_worlds_deal_their_means_and_deal_them_again(world):
 
 def test_drifting_arms_wander_as_told():
     config = {"centre": 0.2, "spread": 0.5, "memory": 2000.0}
-    from scipy.special import logit
-
-    from muma.simulation.drifting import DriftingConfig
-
     world = DriftingWorld(DriftingConfig(arms=400, **config))
     x_NA = np.array([logit(world.block(1, n).mean_TA[0]) for n in range(40)]) - logit(0.2)
     assert x_NA.std() == pytest.approx(0.5, rel=0.05)
@@ -159,8 +162,6 @@ def test_picked_is_pick():
 
 
 def test_what_cannot_be_played_side_by_side_is_played_one_by_one():
-    from muma.policy.ucb import UCB
-
     world, one = StationaryWorld(), np.ones(1)
     assert can_play(UCB(), world)
     learned = UCB()
@@ -174,12 +175,6 @@ def test_what_cannot_be_played_side_by_side_is_played_one_by_one():
 
 @pytest.mark.parametrize("posterior", ["beta", "gaussian"])
 def test_thompson_draws_with_the_chances_of_its_class(posterior):
-    from scipy.stats import chisquare
-
-    from muma.policy.floor import Floor
-    from muma.policy.thompson import Thompson, ThompsonConfig
-    from muma.simulation.side_by_side import Games
-
     rng, n_games = derive(1, "thompson", posterior), 10_000
     policy = Thompson(ThompsonConfig(posterior=posterior, floor=Floor(least=0.01)))
     games, item_E = Games(policy, n_games, 5), np.arange(5).repeat([3, 10, 4, 60, 30])
@@ -200,9 +195,6 @@ def test_thompson_draws_with_the_chances_of_its_class(posterior):
 
 
 def test_every_arm_policy_is_known_or_left_out_on_purpose():
-    from muma.policy.arms import ArmPolicy
-    from muma.testing.discovery import classes_in
-
     arms = {c for c in classes_in("muma.policy") if issubclass(c, ArmPolicy) and c is not ArmPolicy}
     assert arms == set(CHANCES)
 
