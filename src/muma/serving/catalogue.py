@@ -59,7 +59,7 @@ def item_facts(log: EventLog, config: CatalogueConfig = CatalogueConfig()) -> It
         >>> from muma.testing.logs import tiny_log
         >>> facts = item_facts(tiny_log({0: [1, 2]}))
         >>> len(facts), facts.find(facts.ids[0])
-        (2, 0)
+        (3, 0)
     """
     present = log.items.collect_schema()
     named = {field: getattr(config, field) for field in CatalogueConfig.model_fields}
@@ -77,9 +77,9 @@ def _facts(ids: list[str], table: pl.DataFrame) -> Iterator[ItemFact]:
     rows: dict[int, dict[str, Any]] = {row["item_id"]: row for row in table.iter_rows(named=True)}
     for dense, name in enumerate(ids):
         row = rows.get(dense, {})
-        known = {field: row[field] for field in (*_TEXTS, *_TIMES) if field in row}
-        lists = {field: tuple(v for v in row.get(field) or () if v) for field in _LISTS}
-        yield ItemFact(id=name, **known, **lists, least_age=int(row.get("least_age") or 0))
+        known: dict[str, Any] = {field: row[field] for field in (*_TEXTS, *_TIMES) if field in row}
+        known |= {field: tuple(v for v in row.get(field) or () if v) for field in _LISTS}
+        yield ItemFact(id=name, least_age=int(row.get("least_age") or 0), **known)
 
 
 def _column(field: str, name: str, kind: pl.DataType) -> pl.Expr:

@@ -6,12 +6,14 @@ memberships.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from muma.errors import ConfigError
+from muma.serving.rules.gather import dense, gather, tight
 from muma.serving.rules.rule import Bounds
 from muma.serving.rules.search import Problem, State
 
@@ -46,7 +48,7 @@ class Layout:
         high_G: members each maximum takes, int64.
         rule_Q: rule of each minimum.
         rule_G: rule of each maximum.
-        end_Z: slot behind each segment.
+        ends: slot behind each segment.
     """
 
     problem: Problem
@@ -54,11 +56,11 @@ class Layout:
     high_G: np.ndarray
     rule_Q: tuple[str, ...]
     rule_G: tuple[str, ...]
-    end_Z: np.ndarray
+    ends: tuple[int, ...]
 
     def segment(self, slot: int) -> int:
         """The segment a slot lies in."""
-        return int(np.searchsorted(self.end_Z, slot, side="right"))
+        return bisect_right(self.ends, slot)
 
     def start(self, free_Z: np.ndarray, used_N: np.ndarray) -> State:
         """A list in which nothing stands."""
@@ -76,20 +78,17 @@ def lay_out(limits: Sequence[Limit], n: int, length: int) -> Layout:
     Raises:
         ConfigError: there are more minimums than the search can hold.
     """
-    ends = {min(limit.bounds.within, length) for limit in limits} | {length}
-    end_Z = np.array(sorted(ends), dtype=np.int64)
+    ends = sorted({min(limit.bounds.within, length) for limit in limits} | {length})
     serves_N = np.zeros(n, dtype=np.int64)
     low, high, rule_Q, rule_G, seg_Q, seg_G, family, seg_F = [], [], [], [], [], [], [], []
     places, groups = [], []
     for limit in limits:
         within = min(limit.bounds.within, length)
-        seg = int(np.searchsorted(end_Z, within))
-        value_g, group_X, count_g = np.unique(
-            limit.group_X, return_inverse=True, return_counts=True
-        )
+        seg = ends.index(within)
+        code_X, made = dense(limit.group_X)
         if limit.bounds.low > 0:
-            for g in range(len(value_g)):
-                serves_N[limit.place_X[group_X == g]] |= np.int64(1) << len(low)
+            for g in range(made):
+                serves_N[limit.place_X[code_X == g]] |= np.int64(1) << len(low)
                 low.append(min(limit.bounds.low, within))
                 rule_Q.append(limit.rule)
                 seg_Q.append(seg)
@@ -100,21 +99,18 @@ def lay_out(limits: Sequence[Limit], n: int, length: int) -> Layout:
                     )
         if limit.bounds.high is None:
             continue
-        tight_g = count_g > limit.bounds.high  # the others can never be full
-        if not tight_g.any():
+        keep_X, group_X, made = tight(code_X, made, limit.bounds.high)  # others are never full
+        if not made:
             continue
-        code_g = np.cumsum(tight_g) - 1 + len(high)
-        keep_X = tight_g[group_X]
         places.append(limit.place_X[keep_X])
-        groups.append(code_g[group_X[keep_X]])
-        made = int(tight_g.sum())
+        groups.append(group_X + len(high))
         high += [limit.bounds.high] * made
         rule_G += [limit.rule] * made
         seg_G += [seg] * made
         family += [len(seg_F)] * made
         seg_F.append(seg)
     problem = _problem(serves_N, places, groups, seg_Q, seg_G, family, seg_F)
-    return Layout(problem, _ints(low), _ints(high), tuple(rule_Q), tuple(rule_G), end_Z)
+    return Layout(problem, _ints(low), _ints(high), tuple(rule_Q), tuple(rule_G), tuple(ends))
 
 
 def _problem(
@@ -126,30 +122,21 @@ def _problem(
     family: list[int],
     seg_F: list[int],
 ) -> Problem:
-    n = len(serves_N)
     place_X = np.concatenate(places) if places else np.empty(0, np.int64)
     group_X = np.concatenate(groups) if groups else np.empty(0, np.int64)
-    order_X = np.lexsort((group_X, place_X))
-    count_N = np.bincount(place_X, minlength=n)
-    first_N1 = np.concatenate([[0], np.cumsum(count_N)])
-    # a candidate's signature: equal keys are the same minimums and groups (64 random bits a group)
-    bits_G = np.random.PCG64(7).random_raw(len(seg_G) + 1).astype(np.uint64)
-    key_N = serves_N.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    np.add.at(key_N, place_X, bits_G[group_X])
-    _, sig_N = np.unique(key_N, return_inverse=True)
-    late_N = np.argsort(count_N, kind="stable")
-    serving_N = np.bitwise_count(serves_N)
+    bits_G = np.random.PCG64(7).random_raw(len(seg_G)).view(np.int64)
+    first_N1, sorted_X, sig_N, early_N, late_N = gather(serves_N, place_X, group_X, bits_G)
     return Problem(
         serves_N=serves_N,
-        first_N1=first_N1.astype(np.int64),
-        group_X=group_X[order_X].astype(np.int64),
-        sig_N=sig_N.astype(np.int64),
+        first_N1=first_N1,
+        group_X=sorted_X,
+        sig_N=sig_N,
         seg_Q=_ints(seg_Q),
         seg_G=_ints(seg_G),
         family_G=_ints(family),
         seg_F=_ints(seg_F),
-        early_N=np.lexsort((count_N, -serving_N.astype(np.int64))).astype(np.int64),
-        late_N=late_N.astype(np.int64),
+        early_N=early_N,
+        late_N=late_N,
     )
 
 

@@ -93,6 +93,16 @@ def full(p: Problem, room_G: np.ndarray, c: int, z: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
+def bits(mask: int) -> int:
+    """How many bits are set."""
+    count = 0
+    while mask:
+        mask &= mask - 1
+        count += 1
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
 def _most(p: Problem, s: State, low_N: np.ndarray, q: int, seg: int) -> int:
     """No more candidates than this can be placed up to segment `seg` for minimum `q` (-1: for none)."""
     total = 0
@@ -160,11 +170,7 @@ def _demand(p: Problem, s: State, ban_SZ: np.ndarray) -> int:  # noqa: C901, PLR
         best = 0
         for c in range(len(low_N)):
             if low_N[c] <= z:
-                hits, bits = 0, p.serves_N[c] & mask
-                while bits:
-                    bits &= bits - 1
-                    hits += 1
-                best = max(best, hits)
+                best = max(best, bits(p.serves_N[c] & mask))
         if wanted > best * s.free_Z[: z + 1].sum():
             return -2
     return chosen

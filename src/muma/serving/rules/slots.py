@@ -171,7 +171,7 @@ class Slots:
     def _lay_pins(self, pins: list[Pinned]) -> tuple[_Start, Pinned | None]:
         """Put the pins into their slots; names one for which a maximum has no room."""
         layout = lay_out(self._limits, len(self._allowed_N), self.length)
-        free_Z = np.diff(layout.end_Z, prepend=0)
+        free_Z = np.diff(layout.ends, prepend=0)
         state = layout.start(free_Z, ~self._allowed_N)
         pin_at, last = {}, self.length
         slot_of = {}
@@ -239,6 +239,6 @@ class Slots:
             return
         layout, why_N = self._begin.layout, np.zeros(len(left_N), dtype=np.int64)
         for place_ in np.flatnonzero(left_N).tolist():
-            g = full(layout.problem, self._state.room_G, place_, len(layout.end_Z) - 1)
+            g = full(layout.problem, self._state.room_G, place_, len(layout.ends) - 1)
             why_N[place_] = FULL + g if g >= 0 else 0
         self._seen.append((why_N, layout))

@@ -8,7 +8,17 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from muma.serving.rules.search import FOUND, FULL, UNMET, Problem, State, full, place, solve
+from muma.serving.rules.search import (
+    FOUND,
+    FULL,
+    UNMET,
+    Problem,
+    State,
+    bits,
+    full,
+    place,
+    solve,
+)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -90,6 +100,24 @@ def _search_with(
 
 
 @numba.njit(cache=True, nogil=True)
+def _unmet(p: Problem, s: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Minimums up to each segment: members wanted, which minimums, members one candidate can be, slots."""
+    n_z = len(s.free_Z)
+    wanted_Z, mask_Z = np.zeros(n_z, np.int64), np.zeros(n_z, np.int64)
+    best_Z, free_Z = np.zeros(n_z, np.int64), np.cumsum(s.free_Z)
+    for z in range(n_z):
+        for q in range(len(p.seg_Q)):
+            if s.need_Q[q] > 0 and p.seg_Q[q] <= z:
+                wanted_Z[z] += s.need_Q[q]
+                mask_Z[z] |= np.int64(1) << q
+        if wanted_Z[z]:
+            for c in range(len(p.serves_N)):
+                if not s.used_N[c]:
+                    best_Z[z] = max(best_Z[z], bits(p.serves_N[c] & mask_Z[z]))
+    return wanted_Z, mask_Z, best_Z, free_Z
+
+
+@numba.njit(cache=True, nogil=True)
 def may_take(
     p: Problem, s: State, plan_N: np.ndarray, z: int, budget: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
@@ -102,8 +130,14 @@ def may_take(
     open_N, why_N = np.zeros(n, np.bool_), np.zeros(n, np.int64)
     over_Q, room_G = spare(p, s, plan_N)
     known_S = np.zeros(p.sig_N.max() + 1 if n else 0, np.int64)  # 1 may, 2 may not
-    scratch_N = np.empty(n, np.int64)
+    found_N, other_N, another = np.empty(n, np.int64), plan_N.copy(), False
+    other_over_Q, other_room_G = over_Q, room_G
     spent = 0
+    wanted_Z, mask_Z, best_Z, free_Z = _unmet(p, s)
+    must = np.int64(0)  # minimums that need every slot they have left
+    for q in range(len(p.seg_Q)):
+        if s.need_Q[q] > 0 and p.seg_Q[q] >= z and s.need_Q[q] >= free_Z[p.seg_Q[q]]:
+            must |= np.int64(1) << q
     for c in range(n):
         if plan_N[c] == z:
             known_S[p.sig_N[c]] = 1
@@ -117,15 +151,31 @@ def may_take(
         sig = p.sig_N[c]
         if known_S[sig] == 0:
             known_S[sig] = 2
-            if _exchange(p, over_Q, room_G, plan_N, c, z) >= 0:
+            hopeless = p.serves_N[c] & must != must
+            for y in range(z, len(free_Z)):
+                left = wanted_Z[y] - bits(p.serves_N[c] & mask_Z[y])
+                hopeless = hopeless or left > best_Z[y] * (free_Z[y] - 1)
+            if hopeless:
+                pass
+            elif _exchange(p, over_Q, room_G, plan_N, c, z) >= 0 or (
+                another and _exchange(p, other_over_Q, other_room_G, other_N, c, z) >= 0
+            ):
                 known_S[sig] = 1
             elif spent < budget:
-                status, nodes = _search_with(p, s, scratch_N, c, z, budget - spent)
+                status, nodes = _search_with(p, s, found_N, c, z, budget - spent)
                 spent += nodes
-                known_S[sig] = 1 if status == FOUND else 2
-        open_N[c] = known_S[sig] == 1
-        if not open_N[c]:
-            why_N[c] = UNMET
+                if status == FOUND:  # with c in place it is another plan, which opens more at once
+                    another = True
+                    other_N[:] = found_N
+                    other_N[c] = z
+                    other_over_Q, other_room_G = spare(p, s, other_N)
+                    for m in range(n):
+                        if other_N[m] == z:
+                            known_S[p.sig_N[m]] = 1
+    for c in range(n):
+        if not s.used_N[c] and why_N[c] == 0:
+            open_N[c] = known_S[p.sig_N[c]] == 1
+            why_N[c] = 0 if open_N[c] else UNMET
     return open_N, why_N, spent
 
 
