@@ -43,7 +43,8 @@ class LinearConfig(Config):
     Attributes:
         prior_precision: l of the ridge prior, on the scaled features.
         scaling: `"running"` standardises by what was seen; `"none"` takes features as they are.
-        half_life_us: after this many microseconds of event time a reward weighs half; None: never.
+        half_life_us: a reward this many microseconds older than the latest one weighs half; None: all
+            weigh alike.
         noise: standard deviation s of a reward given its features; None: estimated from the residuals.
     """
 
