@@ -65,7 +65,8 @@ def gather(
 
     Args:
         serves_N: minimums of each candidate, as bits.
-        place_X, group_X: memberships in groups with a maximum.
+        place_X: candidates of the memberships in groups with a maximum.
+        group_X: their groups.
         bits_G: 64 random bits a group; equal sums are taken for equal groups.
 
     Returns:

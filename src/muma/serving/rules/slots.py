@@ -20,7 +20,7 @@ import numpy as np
 
 from muma.errors import DataError
 from muma.serving.rules.limits import Layout, Limit, lay_out
-from muma.serving.rules.search import FOUND, FULL, GAVE_UP, State, full, place, solve
+from muma.serving.rules.search import FOUND, FULL, GAVE_UP, UNMET, State, full, place, solve
 from muma.serving.rules.step import may_take, take
 
 BUDGET = 2_000  # nodes of one search; about 2 us each with 200 candidates
@@ -74,7 +74,7 @@ class Slots:
         self._free = not limits and not pins
         self.length = min(count, int(allowed_N.sum()))
         self._chosen: list[int] = []
-        self._seen: list[tuple[np.ndarray, Layout]] = []
+        self._seen: list[tuple[np.ndarray, np.ndarray]] = []  # why [N], unmet minimums [Q]
         if self._free or not self.length:
             return
         self._begin = self._open_list(pins)
@@ -95,17 +95,17 @@ class Slots:
         """
         if slot != len(chosen):
             raise DataError(f"slot {slot} was asked for with {len(chosen)} slots filled")
-        if self._free or slot >= self.length:
+        if self._free or not self.length:
             open_N = self._allowed_N.copy()
             open_N[list(chosen)] = False
-            if slot >= self.length:
-                self._ended(open_N)
-                open_N[:] = False
-            return open_N
+            return open_N if slot < self.length else np.zeros_like(open_N)
         if list(chosen[: len(self._chosen)]) != self._chosen:
             self._reset()
         for place_ in chosen[len(self._chosen) :]:
             self._advance(int(place_))
+        if slot >= self.length:
+            self._ended()
+            return np.zeros(len(self._allowed_N), dtype=bool)
         begin = self._begin
         if (pinned := begin.pin_at.get(slot)) is not None:
             open_N = np.zeros(len(self._allowed_N), dtype=bool)
@@ -114,23 +114,30 @@ class Slots:
         open_N, why_N, _ = may_take(
             begin.layout.problem, self._state, self._plan_N, begin.layout.segment(slot), BUDGET
         )
-        self._seen.append((why_N, begin.layout))
+        self._seen.append((why_N, self._state.need_Q > 0))
         return open_N
 
     def kept_out(self) -> Iterator[tuple[str, str, list[int]]]:
         """Rule, action and places of the candidates that limits kept from a slot they were asked for."""
-        found: dict[tuple[str, str], dict[int, None]] = defaultdict(dict)
-        for why_N, layout in self._seen:
-            for place_ in np.flatnonzero(why_N).tolist():
-                why = int(why_N[place_])
-                if why >= FULL:
-                    found[layout.rule_G[why - FULL], "capped"][place_] = None
-                    continue
-                for q, rule in enumerate(layout.rule_Q):
-                    if not int(layout.problem.serves_N[place_]) >> q & 1:
-                        found[rule, "kept out"][place_] = None
-        for (rule, action), places in found.items():
-            yield rule, action, list(places)
+        if not self._seen:
+            return
+        layout = self._begin.layout
+        why_SN = np.stack([why_N for why_N, _ in self._seen])
+        found: dict[tuple[str, str], np.ndarray] = {}
+        for why in np.unique(why_SN[why_SN >= FULL]).tolist():
+            out_N = (why_SN == why).any(axis=0)
+            key = layout.rule_G[why - FULL], "capped"
+            found[key] = found.get(key, False) | out_N
+        unmet_SN = why_SN == UNMET
+        unmet_SQ = np.stack([unmet_Q for _, unmet_Q in self._seen])
+        for q in np.flatnonzero(unmet_SQ.any(axis=0) & unmet_SN.any()).tolist():
+            other_N = (layout.problem.serves_N >> q) & 1 == 0
+            out_N = unmet_SN[unmet_SQ[:, q]].any(axis=0) & other_N
+            key = layout.rule_Q[q], "kept out"
+            found[key] = found.get(key, False) | out_N
+        for (rule, action), out_N in found.items():
+            if out_N.any():
+                yield rule, action, np.flatnonzero(out_N).tolist()
 
     def pinned_places(self) -> dict[int, int]:
         """Slot -> place of the pins that stand in the list."""
@@ -220,7 +227,7 @@ class Slots:
     def _advance(self, chosen: int) -> None:
         begin, slot = self._begin, len(self._chosen)
         pinned = begin.pin_at.get(slot)
-        inside = 0 <= chosen < len(self._allowed_N)
+        inside = 0 <= chosen < len(self._allowed_N) and slot < self.length
         good = (
             chosen == pinned
             if pinned is not None or not inside
@@ -233,12 +240,10 @@ class Slots:
             raise DataError(f"candidate {chosen} was not open for slot {slot}")
         self._chosen.append(chosen)
 
-    def _ended(self, left_N: np.ndarray) -> None:
+    def _ended(self) -> None:
         """Note who is left over because a maximum is full."""
-        if self._free or not self.length:
-            return
-        layout, why_N = self._begin.layout, np.zeros(len(left_N), dtype=np.int64)
-        for place_ in np.flatnonzero(left_N).tolist():
+        layout, why_N = self._begin.layout, np.zeros(len(self._allowed_N), dtype=np.int64)
+        for place_ in np.flatnonzero(~self._state.used_N).tolist():
             g = full(layout.problem, self._state.room_G, place_, len(layout.ends) - 1)
             why_N[place_] = FULL + g if g >= 0 else 0
-        self._seen.append((why_N, layout))
+        self._seen.append((why_N, np.zeros(len(layout.rule_Q), dtype=bool)))

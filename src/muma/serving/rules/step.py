@@ -118,7 +118,7 @@ def _unmet(p: Problem, s: State) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
 
 
 @numba.njit(cache=True, nogil=True)
-def may_take(
+def may_take(  # noqa: C901, PLR0912 - compiled
     p: Problem, s: State, plan_N: np.ndarray, z: int, budget: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Which candidates may take the next slot, in segment `z`.
