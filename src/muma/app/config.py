@@ -228,6 +228,30 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+class ServingSection(Config):
+    """How the service answers.
+
+    Attributes:
+        history: name of the sequence of `[features.sequences]` that sources read a user's history from.
+        begin: how much of the recipe's log the service begins with: all of it, or what came before the
+            test window, so that the rest can be played as live events.
+        similar: the source that says which items are near another; None takes the first that can.
+        editorial: items to show when nothing else can be, best first.
+        deadline_ms: time of an answer; what does not fit is left out and said.
+        explore: name of the policy's seed; another one draws other slots.
+    """
+
+    history: str = "wanted"
+    begin: Literal["log", "test"] = "log"
+    similar: str | None = None
+    editorial: tuple[str, ...] = ()
+    deadline_ms: float = Field(default=50.0, gt=0)
+    explore: int = Field(default=0, ge=0)
+
+
+SOFTMAX = Spec.model_validate({"use": "muma.policy.softmax.SoftmaxPolicy", "temperature": 0.2})
+
+
 class AppConfig(Config):
     """A whole system.
 
@@ -235,6 +259,7 @@ class AppConfig(Config):
         name: names the run folder.
         seed: everything random derives from it.
         runs: folder of run folders.
+        policy: draws the slots of an answer.
     """
 
     name: str = Field(pattern=r"^\w[\w.-]*$", max_length=100)
@@ -246,6 +271,8 @@ class AppConfig(Config):
     candidates: CandidatesSection
     ranking: RankingSection | None = None
     evaluation: EvaluationSection = EvaluationSection()
+    policy: Spec = SOFTMAX
+    serving: ServingSection = ServingSection()
 
     @property
     def folder(self) -> Path:

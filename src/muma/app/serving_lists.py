@@ -154,7 +154,7 @@ class PipelineRecommender:
         self.log = _with_stranger(log.between(None, self.at_us))
         self._stranger = self.log.n_users - 1
         self._sources = models_of(sources, self.log)
-        self.sentences = SentencesConfig(words=_words(config))
+        self.sentences = SentencesConfig(words=words_of(config))
         present = [t for t in TABLES if any(n.startswith(f"{t}/") for n in rankers.files)]
         self.rankers = {
             table: MultiRanker.load(artifact_within(rankers, table)) for table in present
@@ -282,7 +282,7 @@ def _iso(time_us: int) -> str:
     return datetime.fromtimestamp(time_us / 1e6, tz=UTC).isoformat(timespec="seconds")
 
 
-def _words(config: AppConfig) -> WordsConfig:
+def words_of(config: AppConfig) -> WordsConfig:
     """The house's words, with a clause for every source of a class that has one."""
     models = config.candidates.models
     said = {name: SAID[models[name].use] for name in sources_of(config) if models[name].use in SAID}

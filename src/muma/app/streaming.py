@@ -123,6 +123,7 @@ def replay(
 def begin(
     opened: Streaming,
     *,
+    until: int | None = None,
     stop: Callable[[], bool] = lambda: False,
     each: Callable[[Pulse], None] = lambda _: None,
 ) -> bool:
@@ -130,11 +131,18 @@ def begin(
 
     Until it is there whole, nothing else may be appended: what a killed run has fed is told by how
     much each partition holds.
+
+    Args:
+        opened: the online side.
+        until: the log's events from this moment on (microseconds) are left out; None takes all. It counts
+            when the stream begins, and not later.
+        stop: asked between pieces.
+        each: told after each step of the engine.
     """
     if _history(opened.config).get("whole"):
         return True
     opened.pump.step()
-    for frame in _unfed(opened.stream, opened.world.log):
+    for frame in _unfed(opened.stream, opened.world.log.between(None, until)):
         if stop():
             return False
         opened.stream.append(frame, received_at=int(frame.item(-1, "timestamp")))

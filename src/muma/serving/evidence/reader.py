@@ -29,7 +29,6 @@ from muma.serving.evidence.segments import (
     Place,
     listed,
     mapped,
-    scanned,
     sealed,
 )
 from muma.serving.recommending import Evidence
@@ -132,10 +131,10 @@ class EvidenceReader:
                 continue
 
     def _outside(self, place: Place, since: int | None, until: int | None) -> bool:
-        path = place.data(self._folder)
-        if not path.exists():
+        try:
+            index = Index.load(self._folder, place)
+        except FileNotFoundError:
             return True
-        index = Index.load(place.index(self._folder), path.stat().st_size)
         if index is None:
             return False
         early = since is not None and index.last < since
@@ -180,9 +179,8 @@ class EvidenceReader:
         if known.index is not None:
             return
         if sealed(self._folder, place):
-            loaded = Index.load(place.index(self._folder), status.st_size)
-            known.index = loaded or Index.of(*scanned(path))
-            known.written = path.stat().st_mtime_ns
+            known.index = Index.load(self._folder, place) or Index.of(path)
+            known.written = status.st_mtime_ns
             known.found.clear()
         elif status.st_size > known.read:
             with mapped(path) as raw:

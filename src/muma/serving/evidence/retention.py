@@ -7,11 +7,9 @@ from pathlib import Path
 from muma.artifact import flush
 from muma.serving.evidence.segments import (
     Index,
-    Place,
     held,
     housekeeping,
     listed,
-    scanned,
     sealed,
 )
 
@@ -38,7 +36,8 @@ def drop_old(folder: Path, *, oldest: int | None, most_bytes: int | None) -> int
             size = place.data(folder).stat().st_size
             total += size
             if sealed(folder, place):
-                full.append((_last(folder, place, size), place, size))
+                index = Index.load(folder, place) or Index.of(place.data(folder))
+                full.append((index.last, place, size))
         gone = 0
         for last, place, size in sorted(full):
             if (oldest is not None and last < oldest) or (
@@ -52,8 +51,3 @@ def drop_old(folder: Path, *, oldest: int | None, most_bytes: int | None) -> int
         if gone:
             flush(folder)
         return gone
-
-
-def _last(folder: Path, place: Place, size: int) -> int:
-    index = Index.load(place.index(folder), size)
-    return (index or Index.of(*scanned(place.data(folder)))).last

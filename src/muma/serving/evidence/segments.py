@@ -3,11 +3,12 @@
     folder/
     ├── worker-000.lock                  held by the process that writes the series
     ├── worker-000.turn                  held while somebody appends to it, or seals it
-    ├── worker-000-0000000001.evd        prologue (16 bytes) + frames
+    ├── worker-000-0000000001.evd        prologue (magic, version, generation) + frames
     ├── worker-000-0000000001.evx        its index, which seals it: nobody appends any more
     └── housekeeping.lock                held while files are removed or rewritten
 
-An index is a summary and no source: one that is missing, damaged or of another file is made anew.
+An index is a summary and no source: one that is missing, damaged or of another file is made anew. A
+segment that is written anew, to erase something, has the next generation.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from muma.errors import StoreError
 from muma.serving.evidence.frames import Bytes, Frame, frames
 
 MAGIC, VERSION = b"MUMAEVD\n", 1
-PROLOGUE = MAGIC + struct.pack("<II", VERSION, 0)
-BEGIN = len(PROLOGUE)
+BEGIN = 16  # bytes of the prologue
 _NAME = re.compile(r"worker-(\d{3})-(\d{10})\.evd")
-_INDEX = struct.Struct("<8sIIQqqI")  # magic, version, count, bytes, first and last time, CRC-32
+# magic, version, count, bytes and generation of the segment, first and last time, CRC-32
+_INDEX = struct.Struct("<8sIIQIqqI")
 _INDEX_MAGIC = b"MUMAEVX\n"
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
@@ -70,6 +71,7 @@ class Index:
 
     Attributes:
         size: bytes of the segment.
+        generation: of the segment.
         first: earliest time of a frame.
         last: latest one.
     """
@@ -77,18 +79,26 @@ class Index:
     request_N: np.ndarray
     at_N: np.ndarray
     size: int
+    generation: int
     first: int
     last: int
 
     @classmethod
-    def of(cls, found: list[Frame], size: int) -> Index:
-        """The index of frames."""
+    def of(cls, path: Path) -> Index:
+        """The index of a segment, made by going through it.
+
+        Raises:
+            FileNotFoundError: it is gone.
+            StoreError: it is no segment.
+        """
+        found, size = scanned(path)
+        _, generation = _identity(path)
         request_N = np.array([f.request for f in found], dtype=np.uint64)
         at_N = np.array([f.at for f in found], dtype=np.uint64)
         order = np.argsort(request_N, kind="stable")
         times = [f.time for f in found]
         first, last = (min(times), max(times)) if times else (_MOST, _LEAST)
-        return cls(request_N[order], at_N[order], size, first, last)
+        return cls(request_N[order], at_N[order], size, generation, first, last)
 
     def places(self, request: int) -> list[int]:
         """Bytes of the frames of a request, the newest first."""
@@ -106,27 +116,47 @@ class Index:
             OSError: the disk is full or refuses.
         """
         body = self.request_N.astype("<u8").tobytes() + self.at_N.astype("<u8").tobytes()
-        fields = (_INDEX_MAGIC, VERSION, len(self.at_N), self.size, self.first, self.last)
+        fields = (_INDEX_MAGIC, VERSION, len(self.at_N), self.size, self.generation,
+                  self.first, self.last)  # fmt: skip
         crc = zlib.crc32(body, zlib.crc32(_INDEX.pack(*fields, 0)))
         replace_file(path, _INDEX.pack(*fields, crc) + body)
 
     @classmethod
-    def load(cls, path: Path, size: int) -> Index | None:
-        """Read what `save` wrote; None when it is not the index of a segment of `size` bytes."""
+    def load(cls, folder: Path, place: Place) -> Index | None:
+        """Read what `save` wrote; None when it is missing, damaged or of another file.
+
+        Raises:
+            FileNotFoundError: the segment is gone.
+        """
+        size, generation = _identity(place.data(folder))
         try:
-            raw = path.read_bytes()
+            raw = place.index(folder).read_bytes()
         except FileNotFoundError:
             return None
         if len(raw) < _INDEX.size:
             return None
-        magic, version, count, of, first, last, crc = _INDEX.unpack_from(raw)
+        *fields, crc = _INDEX.unpack_from(raw)
+        magic, version, count, of, made, first, last = fields
         body = raw[_INDEX.size :]
-        head = _INDEX.pack(magic, version, count, of, first, last, 0)
-        sound = (magic, version, of, len(body)) == (_INDEX_MAGIC, VERSION, size, 16 * count)
-        if not sound or zlib.crc32(body, zlib.crc32(head)) != crc:
+        sound = (magic, version, of, made, len(body)) == (
+            _INDEX_MAGIC, VERSION, size, generation, 16 * count,
+        )  # fmt: skip
+        if not sound or zlib.crc32(body, zlib.crc32(_INDEX.pack(*fields, 0))) != crc:
             return None
         both = np.frombuffer(body, dtype="<u8")
-        return cls(both[:count], both[count:], size, first, last)
+        return cls(both[:count], both[count:], size, generation, first, last)
+
+
+def prologue(generation: int = 0) -> bytes:
+    """First bytes of a segment."""
+    return MAGIC + struct.pack("<II", VERSION, generation)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Bytes and generation of a segment."""
+    with path.open("rb") as stream:
+        raw = stream.read(BEGIN)
+        return os.fstat(stream.fileno()).st_size, int.from_bytes(raw[12:16], "little")
 
 
 @contextmanager
@@ -153,7 +183,7 @@ def check_prologue(raw: bytes, path: Path) -> None:
     Raises:
         StoreError: it is no segment, or one of another format.
     """
-    if PROLOGUE.startswith(raw.rstrip(b"\0")):
+    if prologue().startswith(raw.rstrip(b"\0")):
         return
     magic, version = raw[: len(MAGIC)], int.from_bytes(raw[len(MAGIC) : len(MAGIC) + 4], "little")
     if magic != MAGIC:
@@ -176,7 +206,7 @@ def seal(folder: Path, place: Place) -> Index:
     Raises:
         OSError: the disk is full or refuses.
     """
-    index = Index.of(*scanned(place.data(folder)))
+    index = Index.of(place.data(folder))
     index.save(place.index(folder))
     return index
 

@@ -11,11 +11,11 @@ from muma.artifact import flush
 from muma.errors import StoreError
 from muma.serving.evidence.segments import (
     BEGIN,
-    PROLOGUE,
     Place,
     check_prologue,
     held,
     listed,
+    prologue,
     scanned,
     seal,
     sealed,
@@ -118,7 +118,7 @@ class Series:
         path = place.data(self._folder)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            size = _written(fd, [PROLOGUE], 0)
+            size = _written(fd, [prologue()], 0)
             flush(self._folder)
         except OSError:
             os.close(fd)
@@ -135,9 +135,9 @@ class Series:
             fd = os.open(path, os.O_RDWR)
             try:
                 check_prologue(os.pread(fd, BEGIN, 0), path)
-                if os.pread(fd, BEGIN, 0) != PROLOGUE:
+                if os.pread(fd, BEGIN, 0)[:12] != prologue()[:12]:
                     os.ftruncate(fd, 0)
-                    end = _written(fd, [PROLOGUE], 0)
+                    end = _written(fd, [prologue()], 0)
                 elif end < size:
                     os.ftruncate(fd, end)
                 os.fsync(fd)

@@ -1,0 +1,92 @@
+"""Slots filled by a policy among what the rules leave open, with the chance of every choice.
+
+The rules say which candidates may take the next slot given the ones before (caps, quotas, pins). To the
+policy the others are gone, so that it draws among the open ones alone: given the slots before, nothing
+else decides, and the propensities are exact.
+
+Shape: N candidates, K slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muma.policy.policy import Context, Policy
+from muma.policy.sequential import pick
+from muma.ranking.ranker import Slate
+
+Open = Callable[[int, Sequence[int]], np.ndarray]
+"""Slot from 0, places chosen so far -> which candidates may take it, boolean [N]."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Places in slot order.
+
+    Attributes:
+        place_K: places in the slate, int64 [K].
+        propensity_K: float64 [K], in (0, 1].
+        support_K: candidates with a chance, int64 [K].
+        explored_K: whether another than the best open one took the slot, boolean [K].
+    """
+
+    place_K: np.ndarray
+    propensity_K: np.ndarray
+    support_K: np.ndarray
+    explored_K: np.ndarray
+
+    def __len__(self) -> int:
+        """Slots that were filled."""
+        return len(self.place_K)
+
+    def take(self, keep_K: np.ndarray) -> Filled:
+        """Some of the slots."""
+        return Filled(
+            self.place_K[keep_K], self.propensity_K[keep_K], self.support_K[keep_K],
+            self.explored_K[keep_K],
+        )  # fmt: skip
+
+
+def fill(
+    policy: Policy, slate: Slate, context: Context, k: int, rng: np.random.Generator, may: Open
+) -> Filled:
+    """Fill at most `k` slots; fewer when no candidate may take one.
+
+    A slot that one candidate alone may take is its own, with propensity 1.
+
+    Args:
+        policy: draws.
+        slate: the candidates.
+        context: who asks.
+        k: slots.
+        rng: the request's own generator; one number a slot.
+        may: the rules.
+    """
+    chosen: list[int] = []
+    propensity, support, explored = [], [], []
+    order_N = np.zeros(0, dtype=np.int64)
+    if len(slate):
+        order_N = np.argsort(-policy.expected(slate, context), kind="stable")
+    for slot, u in enumerate(rng.random(min(k, len(slate))).tolist()):
+        open_N = may(slot, chosen)
+        places = np.flatnonzero(open_N)
+        if not len(places):
+            break
+        if len(places) == 1:
+            p_N = open_N.astype(np.float64)
+        else:
+            closed_N = ~open_N
+            closed_N[chosen] = False
+            p_N = policy.next_slot(slate, context, [*chosen, *np.flatnonzero(closed_N).tolist()])
+        place = pick(p_N, u)
+        propensity.append(min(float(p_N[place]), 1.0))
+        support.append(int(np.count_nonzero(p_N)))
+        explored.append(place != int(order_N[open_N[order_N]][0]))
+        chosen.append(place)
+    return Filled(
+        np.array(chosen, dtype=np.int64), np.array(propensity, dtype=np.float64),
+        np.array(support, dtype=np.int64), np.array(explored, dtype=bool),
+    )  # fmt: skip

@@ -1,0 +1,104 @@
+"""What could be shown: each source's best of what is allowed, with every source's score of it.
+
+Shape: I items, N candidates, S sources.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from muma.candidates.candidate import CandidateModel
+from muma.candidates.live import History, Live
+from muma.errors import MumaError
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """Candidates of one request.
+
+    Attributes:
+        item_N: dense items, ascending.
+        score_NS: standardised over the catalogue, as in training; NaN where a source has none.
+        by_NS: whether a source proposed an item.
+        names: of the sources.
+        failed: sources that could not answer, with the reason.
+    """
+
+    item_N: np.ndarray
+    score_NS: np.ndarray
+    by_NS: np.ndarray
+    names: tuple[str, ...]
+    failed: Mapping[str, str]
+
+    def sources(self, place: int) -> tuple[str, ...]:
+        """Names of the sources that proposed a candidate."""
+        return tuple(name for name, by in zip(self.names, self.by_NS[place], strict=True) if by)
+
+
+def propose(
+    sources: Mapping[str, CandidateModel],
+    history: History,
+    allowed_I: np.ndarray,
+    pool: int,
+    *,
+    wanted_N: np.ndarray | None = None,
+) -> Proposed:
+    """Ask every source; one that fails is left out and said.
+
+    Args:
+        sources: live candidate models.
+        history: of the user, or of the session.
+        allowed_I: items that may be shown at all, boolean [I].
+        pool: items that each source proposes.
+        wanted_N: the caller's own items instead of the sources' proposals.
+    """
+    score_SI = np.full((len(sources), len(allowed_I)), np.nan, dtype=np.float32)
+    chosen, failed = [], {}
+    for place, (name, source) in enumerate(sources.items()):
+        try:
+            raw_I = cast("Live", source).score_history(history)
+        except MumaError as error:
+            failed[name] = str(error)
+            LOG.warning("source failed", extra={"source": name, "reason": str(error)})
+            continue
+        score_SI[place, : len(raw_I)] = standardised(raw_I)
+        if wanted_N is None:
+            chosen.append((place, _best(raw_I, allowed_I[: len(raw_I)], pool)))
+    if wanted_N is None:
+        item_N = np.unique(np.concatenate([best for _, best in chosen] or [np.zeros(0, int)]))
+    else:
+        item_N = np.unique(wanted_N[allowed_I[wanted_N]])
+    by_NS = np.zeros((len(item_N), len(sources)), dtype=bool)
+    for place, best in chosen:
+        by_NS[np.searchsorted(item_N, best), place] = True
+    return Proposed(item_N, score_SI[:, item_N].T, by_NS, tuple(sources), failed)
+
+
+def standardised(score_I: np.ndarray) -> np.ndarray:
+    """One user's scores in standard deviations from their mean; -inf becomes NaN: float32 [I].
+
+    As in training: the scale of a source changes with every fit.
+    """
+    finite_I = np.isfinite(score_I)
+    value_I = score_I[finite_I].astype(np.float64)
+    found_I = np.full(len(score_I), np.nan, dtype=np.float32)
+    if len(value_I):
+        apart = value_I - value_I.mean()
+        sd = np.sqrt((apart**2).mean())
+        found_I[finite_I] = apart / (sd if sd > 0 else 1.0)
+    return found_I
+
+
+def _best(score_I: np.ndarray, allowed_I: np.ndarray, pool: int) -> np.ndarray:
+    """The `pool` allowed items with the greatest scores."""
+    open_I = np.where(allowed_I, score_I, -np.inf)
+    pool = min(pool, len(open_I))
+    place = np.argpartition(-open_I, pool - 1)[:pool] if pool else np.zeros(0, int)
+    return place[np.isfinite(open_I[place])]

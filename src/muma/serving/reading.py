@@ -1,0 +1,123 @@
+"""What is known of who asks: history, items not wanted, and features of candidates, from the last commit.
+
+Shape: L events of a sequence, N candidates, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from muma.candidates.live import History, history_of
+from muma.features.feature import Sequences
+from muma.features.online.reader import FeatureReader
+from muma.serving.bundle import Bundle
+from muma.serving.facts import ItemFacts
+from muma.serving.rules.rule import UserState
+
+NOBODY = -1
+NONE = np.zeros(0, dtype=np.int64)
+HIDDEN = "hidden"
+"""Name of the sequence of items that the user does not want, if the recipe keeps one."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of who asks.
+
+    Attributes:
+        history: positive interactions, of the store or of the session.
+        state: what rules know of the user.
+        as_of: newest event time in what was read, microseconds; -1 for nothing.
+    """
+
+    history: History
+    state: UserState = field(default_factory=UserState)
+    as_of: int = -1
+
+
+class LiveReader:
+    """Reads the store for answers; threads may share it.
+
+    Args:
+        history: reads the sequences alone.
+        features: reads the columns alone.
+    """
+
+    def __init__(self, history: FeatureReader, features: FeatureReader) -> None:
+        self._history, self._features = history, features
+
+    def known(self, bundle: Bundle, user: int, at: int) -> Known:
+        """A user's history, and what the user has seen and hidden.
+
+        Args:
+            bundle: says which sequence, and which kinds of events count.
+            user: dense index, not -1.
+            at: microseconds; events from then on do not count.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        found = self._history.lookup(user, np.array([NOBODY]), at).sequences
+        sequence = found[bundle.sequence]
+        history = history_of(sequence, bundle.signal, at=at)
+        mine = sequence.mask_BL[0] & (sequence.item_BL[0] >= 0)
+        state = UserState(sequence.item_BL[0][mine], sequence.time_BL[0][mine], _hidden(found))
+        newest = sequence.time_BL[0][mine]
+        return Known(history, state, int(newest[-1]) if len(newest) else -1)
+
+    def features(self, user: int, item_N: np.ndarray, at: int) -> np.ndarray:
+        """Real-time features of candidates, float64 [N, F].
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return self._features.lookup(user, item_N, at).values_BF
+
+    def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
+        """What is known of a user, by name: features of the user alone, history, freshness."""
+        now = self._features.freshness()
+        at = now.watermark + 1
+        known = self.known(bundle, user, at)
+        table = self._features.lookup(user, np.array([NOBODY]), at)
+        mine = {
+            name: (None if np.isnan(value) else float(value))
+            for name, value in zip(table.columns, table.values_BF[0], strict=True)
+            if name.startswith("user.")
+        }
+        item_L, at_L = known.state.seen_n.tolist(), known.state.seen_at_n
+        events = [] if at_L is None else at_L.tolist()
+        recent = [
+            {"item": facts.ids[item], "time": time}
+            for item, time in zip(item_L, events, strict=False)
+            if item < len(facts)
+        ]
+        return {
+            "features": mine,
+            "history": recent[::-1],
+            "as_of": known.as_of,
+            "store": {"version": now.version, "watermark": now.watermark},
+        }
+
+
+def of_session(item_L: np.ndarray, at: int) -> Known:
+    """What an anonymous visitor's session tells."""
+    sequence = Sequences(
+        item_BL=item_L[None], time_BL=np.full((1, len(item_L)), at, dtype=np.int64),
+        kind_BL=np.zeros((1, len(item_L)), dtype=np.int64),
+        domain_BL=np.full((1, len(item_L)), -1, dtype=np.int64),
+        dwell_BL=np.full((1, len(item_L)), -1, dtype=np.int64),
+        mask_BL=np.ones((1, len(item_L)), dtype=bool),
+    )  # fmt: skip
+    history = History(item_L, np.ones(len(item_L), dtype=np.float32), sequence, at)
+    return Known(history, UserState(item_L))
+
+
+def _hidden(found: Mapping[str, Sequences]) -> np.ndarray:
+    sequence = found.get(HIDDEN)
+    if sequence is None:
+        return NONE
+    item_L = sequence.item_BL[0]
+    return item_L[sequence.mask_BL[0] & (item_L >= 0)]
