@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 
 from muma.evaluation.off_policy.logged import Logged
 from muma.rng import derive
@@ -60,13 +60,13 @@ class BanditWorld:
     @cached_property
     def target_MA(self) -> np.ndarray:
         """The policy that is judged."""
-        return softmax(self._score("target"), axis=1)
+        return softmax(self.sharpness * self._wish, axis=1)
 
     @cached_property
     def logging_MA(self) -> np.ndarray:
         """The policy that acted; every action has a chance."""
-        other_MA = (1 - self.overlap) * self._score("logging")
-        return softmax(self.overlap * self._score("target") + other_MA, axis=1)
+        score_MA = self.overlap * self._wish + (1 - self.overlap) * self._score("logging")
+        return softmax(self.sharpness * score_MA, axis=1)
 
     @property
     def value(self) -> float:
@@ -104,28 +104,40 @@ class BanditWorld:
         )
         return logged, self.target_MA[context_B], logging_BA
 
+    @property
+    def _wish(self) -> np.ndarray:
+        """What the target policy goes by: half of it is what pays."""
+        return (self._score("reward") + self._score("target")) / 2**0.5
+
     def _score(self, name: str) -> np.ndarray:
         weight_FA = derive(self.seed, name).normal(size=(self.n_features, self.n_actions))
-        return self.sharpness * self.context_MF @ weight_FA / self.n_features**0.5
+        return self.context_MF @ weight_FA / self.n_features**0.5
 
 
 def draw(probability_BA: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """One action a row, int64 [B]."""
     edge_BA = np.cumsum(probability_BA, axis=1)
-    edge_BA[:, -1] = 1.0
-    return (edge_BA < rng.random(len(edge_BA))[:, None]).sum(axis=1)
+    # scaled by the last edge, which rounding may leave off 1; equal edges are never taken
+    return (edge_BA <= (rng.random(len(edge_BA)) * edge_BA[:, -1])[:, None]).sum(axis=1)
 
 
-def misstated(logged: Logged, kind: Literal["context", "pooled"] = "context") -> Logged:
+def misstated(
+    logged: Logged, kind: Literal["blind", "blurred", "noisy"], rng: np.random.Generator
+) -> Logged:
     """The same past with wrong propensities, as a careless log would state them.
 
     Args:
         logged: a past with true propensities.
-        kind: `"context"` leaves the context out (frequency of each action in the log); `"pooled"`
-            draws the true ones half way to that in odds.
+        kind: `"blind"` states the frequency of each action in the log, as if there were no context;
+            `"blurred"` the geometric mean of that and the truth; `"noisy"` multiplies the odds of the
+            truth by lognormal noise of 0.5.
+        rng: draws the noise.
     """
     count_A = np.bincount(logged.action_B, minlength=logged.n_actions)
     share_B = (count_A / count_A.sum())[logged.action_B]
-    if kind == "context":
+    if kind == "blind":
         return replace(logged, propensity_B=share_B)
-    return replace(logged, propensity_B=np.sqrt(share_B * logged.propensity_B))
+    if kind == "blurred":
+        return replace(logged, propensity_B=np.sqrt(share_B * logged.propensity_B))
+    shift_B = 0.5 * rng.normal(size=len(logged))
+    return replace(logged, propensity_B=expit(logit(logged.propensity_B) + shift_B))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from muma.evaluation.off_policy.logged import Logged
+from muma.testing.bandit_world import draw
 
 _LOGGING = np.array([1.0, 1.0, 2.0, 2.0])
 _TARGET = np.array([3.0, 1.0, 1.0, 2.0])
@@ -61,30 +62,40 @@ class SlateWorld:
             marginal: state probabilities of an item in its slot whatever stands above; else given the
                 slots above.
         """
+        taken_SI = np.zeros((answers, 4), dtype=bool)
+        above_S = np.zeros(answers)
+        shape = (answers, self.slots)
+        action_SK, reward_SK = np.zeros(shape, dtype=np.int64), np.zeros(shape)
+        propensity_SK, target_SKI = np.zeros(shape), np.zeros((*shape, 4))
+        context_SKI = np.zeros((*shape, 4), dtype=np.float32)
         logging_KI, target_KI = (self.marginals(odds) for odds in (_LOGGING, _TARGET))
-        action, reward, propensity, target, context = [], [], [], [], []
-        for _ in range(answers):
-            items: tuple[int, ...] = ()
-            for slot in range(self.slots):
-                given = conditional(_LOGGING, items)
-                item = int(rng.choice(4, p=given))
-                action.append(item)
-                reward.append(float(rng.random() < self.mean((*items, item))))
-                propensity.append(logging_KI[slot, item] if marginal else given[item])
-                target.append(target_KI[slot] if marginal else conditional(_TARGET, items))
-                context.append(np.isin(np.arange(4), items))
-                items = (*items, item)
-        n = len(action)
+        row_S = np.arange(answers)
+        for slot in range(self.slots):
+            given_SI, wanted_SI = (
+                (odds / (odds * ~taken_SI).sum(axis=1, keepdims=True)) * ~taken_SI
+                for odds in (_LOGGING, _TARGET)
+            )
+            item_S = draw(given_SI, rng)
+            appeal_S = _APPEAL[item_S]
+            action_SK[:, slot] = item_S
+            reward_SK[:, slot] = rng.random(answers) < appeal_S * (1 - self.interference * above_S)
+            propensity_SK[:, slot] = (
+                logging_KI[slot, item_S] if marginal else given_SI[row_S, item_S]
+            )
+            target_SKI[:, slot] = target_KI[slot] if marginal else wanted_SI
+            context_SKI[:, slot] = taken_SI
+            taken_SI[row_S, item_S], above_S = True, appeal_S
+        n = action_SK.size
         logged = Logged(
-            np.array(action, dtype=np.int64),
-            np.array(reward),
-            np.array(propensity),
+            action_SK.ravel(),
+            reward_SK.ravel(),
+            propensity_SK.ravel(),
             4,
             position_B=np.arange(n) % self.slots,
             slate_B=np.arange(n) // self.slots,
-            context_BF=np.array(context, dtype=np.float32),
+            context_BF=context_SKI.reshape(n, 4),
         )
-        return logged, np.array(target)
+        return logged, target_SKI.reshape(n, 4)
 
     def marginals(self, odds: np.ndarray) -> np.ndarray:
         """Probability of each item in each slot, float64 [K, I]."""
