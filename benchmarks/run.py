@@ -29,6 +29,7 @@ BENCHMARKS = {
     "drift": ["drift.py"],
     "pipeline": ["pipeline.py"],
     "ctr": ["ctr.py"],
+    "causal": ["causal.py"],
     "policy": ["policy.py"],
     "policy_cycle": ["policy_cycle.py"],
     "coat": ["coat.py"],

@@ -23,6 +23,7 @@ NAMES = [
     "drift",
     "pipeline",
     "ctr",
+    "causal",
     "policy",
     "policy_cycle",
     "coat",
@@ -46,7 +47,7 @@ def test_help_names_the_flags(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_quick_is_flat_json(name, request):
-    if name in {"globo", "fusion", "coat"}:
+    if name in {"globo", "fusion", "causal", "coat"}:
         request.getfixturevalue("published")
     began = time.perf_counter()
     found = json.loads(run(name, "--quick", "--json"))

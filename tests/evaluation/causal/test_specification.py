@@ -71,7 +71,7 @@ def test_a_term_that_overflows_is_refused():
 @given(st.integers(0, 10_000))
 def test_spanned_terms_are_dropped_and_no_others(seed):
     rng = derive(seed, "span")
-    free = rng.normal(size=(30, 3)) * 10.0 ** rng.integers(-3, 4, 3)
+    free = rng.normal(size=(30, 3)) * 10.0 ** rng.integers(-1, 2, 3)
     spanned = free @ rng.normal(size=(3, 1)) + 4
     constant = np.full((30, 1), 7.0)
     study = study_of(rng.permutation([0, 1] * 15), np.hstack([free, spanned, constant]),

@@ -58,10 +58,14 @@ class DesignConfig(Config):
         scale: where distances are measured.
         bias_correction: adjust each match by a linear model of the outcome (Abadie and Imbens 2011).
         trim: leave out scores outside [trim, 1 - trim] (`att`: above 1 - trim).
+        clip: scores are moved into [clip, 1 - clip], so that no unit counts more than 1 / clip; None
+            takes 0.01 with cross-fitting, where a unit may surprise a model that has not seen it,
+            and 0 otherwise.
         folds: cross-fitting folds; None takes 5 for AIPW and 1 (none) otherwise.
         repeats: splits to take the median over; needs folds.
         calibration: of out-of-fold scores; needs folds.
-        l2: ridge penalty of the logistic model, in rows.
+        l2: ridge penalty of the logistic model, in rows; None takes 0, and 1 with cross-fitting: a
+            rare category may lack a group in some fold, and without a penalty its odds are infinite.
         level: confidence level of the interval.
         seed: of the splits.
     """
@@ -74,10 +78,11 @@ class DesignConfig(Config):
     scale: Scale = "logit"
     bias_correction: bool = False
     trim: float = Field(default=0.0, ge=0, lt=0.5)
+    clip: float | None = Field(default=None, ge=0, lt=0.5)
     folds: int | None = Field(default=None, ge=1)
     repeats: int = Field(default=1, ge=1)
     calibration: Calibration = "none"
-    l2: float = Field(default=0.0, ge=0)
+    l2: float | None = Field(default=None, ge=0)
     level: float = Field(default=0.95, gt=0, lt=1)
     seed: int = 0
 
@@ -95,6 +100,16 @@ class DesignConfig(Config):
     def n_folds(self) -> int:
         """Folds in force."""
         return self.folds or (5 if self.method == "aipw" else 1)
+
+    @property
+    def penalty(self) -> float:
+        """Ridge penalty in force."""
+        return float(self.n_folds > 1) if self.l2 is None else self.l2
+
+    @property
+    def limit(self) -> float:
+        """Clip in force."""
+        return (0.01 if self.n_folds > 1 else 0.0) if self.clip is None else self.clip
 
 
 @dataclass(frozen=True)
@@ -185,10 +200,11 @@ def make_design(
     scores = (
         fit_propensity(
             study.treated_N, worked, folds=config.n_folds, repeats=config.repeats,
-            calibration=config.calibration, l2=config.l2, seed=config.seed, classifier=classifier,
+            calibration=config.calibration, l2=config.penalty, seed=config.seed, classifier=classifier,
         )
         if known_N is None else _known(study, known_N, config)
     )  # fmt: skip
+    scores = clipped(scores, config)
     sets, weight_N = weigh(study, scores, config)
     mark = digest(
         study.fingerprint, config.model_dump_json(), *worked.terms, _described(classifier),
@@ -200,6 +216,14 @@ def make_design(
         overlap(scores.score_N, study.treated_N, weight_N, config.estimand),
         mark, all(look.design == mark for look in study.openings), regressor=regressor,
     )  # fmt: skip
+
+
+def clipped(scores: Propensity, config: DesignConfig) -> Propensity:
+    """Scores moved into the limits of the config."""
+    if config.limit == 0:
+        return scores
+    score_RN = np.clip(scores.score_RN, config.limit, 1 - config.limit)
+    return replace(scores, score_RN=score_RN)
 
 
 def weigh(

@@ -23,7 +23,7 @@ from pydantic import Field
 from muma.config import Config
 from muma.errors import DataError
 from muma.evaluation.causal.balance import balance_terms, largest_difference, scales
-from muma.evaluation.causal.design import Design, DesignConfig, Step, make_design, weigh
+from muma.evaluation.causal.design import Design, DesignConfig, Step, clipped, make_design, weigh
 from muma.evaluation.causal.outcome_model import MakeRegressor
 from muma.evaluation.causal.propensity import fit_propensity
 from muma.evaluation.causal.specification import basis_of, column, quoted
@@ -143,11 +143,11 @@ class _Judge:
         start_Q[: len(near_Q)] = near_Q  # new terms stand last, so the old coefficients are near
         scores = fit_propensity(
             study.treated_N, worked, folds=config.n_folds, repeats=config.repeats,
-            calibration=config.calibration, l2=config.l2, seed=config.seed, start_Q=start_Q,
+            calibration=config.calibration, l2=config.penalty, seed=config.seed, start_Q=start_Q,
         )  # fmt: skip
         if scores.logistic is not None and len(terms) > self._most:
             self._most, self._near_Q = len(terms), scores.logistic.scaled_Q
-        _, weight_N = weigh(study, scores, config)
+        _, weight_N = weigh(study, clipped(scores, config), config)
         return float(
             largest_difference(self._value_NT, study.treated_N, weight_N, self._scale_T).max()
         )
