@@ -171,7 +171,10 @@ def test_many_candidates_keep_every_limit_at_every_prefix(seed):
 
 
 def test_answers_do_not_depend_on_what_was_asked_before():
-    limits = [limit("a", 0, Bounds(3, 2, None), {0: [0, 1]}), limit("b", 1, Bounds(3, 0, 1), {0: [1, 2]})]
+    limits = [
+        limit("a", 0, Bounds(3, 2, None), {0: [0, 1]}),
+        limit("b", 1, Bounds(3, 0, 1), {0: [1, 2]}),
+    ]
     slots = Slots(np.ones(5, dtype=bool), 3, limits, [])
     first = slots.open_for(1, [3]).tolist()
     slots.open_for(2, [0, 1])
@@ -179,7 +182,10 @@ def test_answers_do_not_depend_on_what_was_asked_before():
 
 
 def test_a_minimum_that_nobody_can_keep_is_lowered_and_said():
-    limits = [limit("many", 0, Bounds(4, 3, None), {0: [0]}), limit("one", 1, Bounds(4, 1, None), {0: [1]})]
+    limits = [
+        limit("many", 0, Bounds(4, 3, None), {0: [0]}),
+        limit("one", 1, Bounds(4, 1, None), {0: [1]}),
+    ]
     slots = Slots(np.ones(4, dtype=bool), 4, limits, [])
     assert slots.short == {"many": 2}
     assert slots.notes["many", "relaxed"] == []
@@ -194,7 +200,10 @@ def test_the_later_minimum_gives_way():
 
 
 def test_who_was_kept_out_is_said():
-    limits = [limit("cap", 0, Bounds(3, 0, 1), {0: [0, 1]}), limit("low", 1, Bounds(3, 1, None), {0: [2]})]
+    limits = [
+        limit("cap", 0, Bounds(3, 0, 1), {0: [0, 1]}),
+        limit("low", 1, Bounds(3, 1, None), {0: [2]}),
+    ]
     slots = Slots(np.ones(4, dtype=bool), 3, limits, [])
     for slot, chosen in enumerate([[], [0], [0, 3]]):
         slots.open_for(slot, chosen)
