@@ -115,7 +115,7 @@ def table(
         flat |= keys(f"{start}_worst", played.worst(policy))
         if policy != against:
             flat |= keys(f"{start}_saved", played.saved(policy, against=against))
-        if DEFAULT not in (policy, against):
+        if DEFAULT in policies and policy != DEFAULT:
             flat |= keys(f"{start}_minus_default", played.saved(DEFAULT, against=policy))
     return flat
 
