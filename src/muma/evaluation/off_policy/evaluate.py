@@ -266,16 +266,25 @@ def _judge(
 ) -> tuple[Result, list[str]]:
     result = _result(estimator, terms, bounds, units)
     reasons = overlap_reasons(found, config)
-    if terms.weight_B is not None:
+    thin = weight_reasons(found.tail, units.count, config)
+    if terms.weight_B is None:
+        reasons += model_reasons(*_model_bias(rounds, units), config)
+    elif terms.weight_B is rounds.weight_B:
+        reasons += thin
+    else:
         tail = weight_tail(terms.weight_B, rounds.logged.reward_B, units)
         reasons += weight_reasons(tail, units.count, config)
-    elif rounds.prediction_BA is not None:
-        residual = Terms(rounds.weight_B * rounds.residual_B)
-        error_U = errors(residual, units)
-        spread = float(np.sqrt(error_U @ error_U)) / units.count
-        bias = -residual.value
-        reasons += model_reasons(bias, bias / spread if spread > 0 else 0.0, config)
+    if terms.residual and not estimator.consistent and thin:
+        reasons.append(f"the log is too thin to check the reward model: {thin[0]}")
     return result, reasons
+
+
+def _model_bias(rounds: Rounds, units: Units) -> tuple[float, float]:
+    """How far the weighted residuals say the direct method is off, also in standard errors."""
+    residual = Terms(rounds.weight_B * rounds.residual_B)
+    error_U = errors(residual, units)
+    spread = float(np.sqrt(error_U @ error_U)) / units.count
+    return -residual.value, -residual.value / spread if spread > 0 else 0.0
 
 
 def _plain(value: Any) -> Any:
