@@ -143,9 +143,11 @@ def test_an_index_is_made_anew(tmp_path, harm):
     reader = EvidenceReader(tmp_path)
     assert all(reader.get(f"r{k}") is not None for k in range(40))
     assert requests(reader) == [f"r{k}" for k in range(40)]
-    size = sealed[1].data(tmp_path).stat().st_size
-    assert Index.load(sealed[1].index(tmp_path), size) is not None
-    assert Index.load(sealed[1].index(tmp_path), size + 1) is None
+    assert Index.load(tmp_path, sealed[0]) is None
+    assert Index.load(tmp_path, sealed[1]) is not None
+    data = sealed[1].data(tmp_path)
+    data.write_bytes(data.read_bytes()[:12] + b"\1" + data.read_bytes()[13:])  # another generation
+    assert Index.load(tmp_path, sealed[1]) is None
 
 
 def test_a_full_disk_loses_the_new_and_keeps_the_old(tmp_path):
