@@ -16,6 +16,7 @@ from muma.cli.inspect import inspect
 from muma.cli.match import match
 from muma.cli.policy import policy
 from muma.cli.recommend import recommend
+from muma.cli.rules import rules
 from muma.cli.stream import stream
 from muma.cli.terminal import out
 from muma.cli.train import train
@@ -35,6 +36,7 @@ COMMANDS = (
 for command in COMMANDS:
     app.command(command.__name__)(command)
 app.add_typer(policy, name="policy")
+app.add_typer(rules, name="rules")
 
 
 def _version(asked: bool) -> None:
