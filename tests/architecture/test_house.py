@@ -48,8 +48,8 @@ WALLS = {
     "litestar": {"serving"},
     "granian": {"serving"},
     "jinja2": {"serving"},
-    "msgspec": {"serving", ""},  # the floor: muma.client
-    "httpx": {""},
+    "msgspec": {"serving", "client"},
+    "httpx": {"client"},
     "matplotlib": {"report"},
     "typer": {"cli"},
     "rich": {"cli"},

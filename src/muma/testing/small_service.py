@@ -144,11 +144,16 @@ class SmallForgetting:
 
     engine: Remembering
     intake: SmallIntake
+    tenant: str = "default"
 
     def erase(self, user: str, *, who: str) -> Mapping[str, Any]:  # noqa: ARG002
         """Count what went."""
         events = [name for name, event in self.intake.events.items() if event.user_id == user]
-        asked = [name for name, held in self.engine.log.items() if held.ask.user == user]
+        asked = [
+            name
+            for name, held in self.engine.log.items()
+            if (held.ask.tenant, held.ask.user) == (self.tenant, user)
+        ]
         for name in events:
             del self.intake.events[name]
         for name in asked:
@@ -212,7 +217,7 @@ def small_tenant(
         decisions=SmallLog(held),
         items=SmallItems(engine),
         rules=SmallRules(),
-        forgetting=SmallForgetting(engine, intake),
+        forgetting=SmallForgetting(engine, intake, name),
         models=SmallModels(),
         audit=SmallAudit(),
         prefix=prefix,
