@@ -95,7 +95,7 @@ class Ruling:
             DataError: an item comes twice, or is not of the catalogue.
         """
         item_N = np.asarray(item_N, dtype=np.int64)
-        if len(np.unique(item_N)) < len(item_N):
+        if len(set(item_N.tolist())) < len(item_N):
             raise DataError("a candidate comes twice; give each item once")
         noted = self._removed
         allowed_N = self.allowed(item_N)

@@ -164,15 +164,17 @@ class Slots:
                 self.notes[dropped.rule, "not pinned"] += [dropped.place]
                 continue
             wanted_Q = start.state.need_Q.copy()
+            if solve(start.layout.problem, start.state, start.plan_N, BUDGET)[0] == FOUND:
+                break
             start.state.need_Q[:] = 0
             status, _, deepest = solve(start.layout.problem, start.state, start.plan_N, BUDGET)
             if status == FOUND:
+                self._lower_minimums(start, wanted_Q)
                 break
             reached = len(pins) + deepest if status == GAVE_UP else self.length - 1
             self.length = max(min(reached, self.length - 1), len(pins))
         for pin in pins:
             self.notes[pin.rule, "pinned"] += [pin.place]
-        self._keep_minimums(start, wanted_Q)
         return start
 
     def _lay_pins(self, pins: list[Pinned]) -> tuple[_Start, Pinned | None]:
@@ -194,14 +196,10 @@ class Slots:
         plan_N = np.full(len(self._allowed_N), -1, dtype=np.int64)
         return _Start(layout, state, plan_N, pin_at), None
 
-    def _keep_minimums(self, start: _Start, wanted_Q: np.ndarray) -> None:
-        """Ask for all minimums; where they cannot be had, for as much as can, the first rule first."""
+    def _lower_minimums(self, start: _Start, wanted_Q: np.ndarray) -> None:
+        """Ask for as much of the minimums as can be had together, the first rule first."""
         need_Q = start.state.need_Q
-        need_Q[:] = wanted_Q
         problem, plan_N = start.layout.problem, start.plan_N
-        if not len(need_Q) or solve(problem, start.state, plan_N, BUDGET)[0] == FOUND:
-            return
-        need_Q[:] = 0
         spent = 0
         for q in range(len(wanted_Q)):
             for need in range(int(wanted_Q[q]), 0, -1):

@@ -52,18 +52,17 @@ def _exchange(
     over_Q: np.ndarray,
     room_G: np.ndarray,
     plan_N: np.ndarray,
+    member_M: np.ndarray,
     c: int,
     z: int,
 ) -> int:
-    """A candidate of the plan's segment `z` that `c` may change places with; -1 if there is none.
+    """A candidate of the plan's segment `z` (`member_M`) that `c` may change places with; or -1.
 
     The plan's limits hold after the exchange: `c` moves from its segment (or from outside) to `z`, the
     other takes its place.
     """
     other_z = plan_N[c] if plan_N[c] >= 0 else np.iinfo(np.int64).max
-    for m in range(len(plan_N)):
-        if plan_N[m] != z:
-            continue
+    for m in member_M:
         if p.sig_N[m] == p.sig_N[c]:
             return m
         good = True
@@ -138,9 +137,9 @@ def may_take(  # noqa: C901, PLR0912 - compiled
     for q in range(len(p.seg_Q)):
         if s.need_Q[q] > 0 and p.seg_Q[q] >= z and s.need_Q[q] >= free_Z[p.seg_Q[q]]:
             must |= np.int64(1) << q
-    for c in range(n):
-        if plan_N[c] == z:
-            known_S[p.sig_N[c]] = 1
+    member_M = other_M = np.flatnonzero(plan_N == z)
+    for m in member_M:
+        known_S[p.sig_N[m]] = 1
     for c in range(n):
         if s.used_N[c]:
             continue
@@ -157,8 +156,8 @@ def may_take(  # noqa: C901, PLR0912 - compiled
                 hopeless = hopeless or left > best_Z[y] * (free_Z[y] - 1)
             if hopeless:
                 pass
-            elif _exchange(p, over_Q, room_G, plan_N, c, z) >= 0 or (
-                another and _exchange(p, other_over_Q, other_room_G, other_N, c, z) >= 0
+            elif _exchange(p, over_Q, room_G, plan_N, member_M, c, z) >= 0 or (
+                another and _exchange(p, other_over_Q, other_room_G, other_N, other_M, c, z) >= 0
             ):
                 known_S[sig] = 1
             elif spent < budget:
@@ -169,9 +168,9 @@ def may_take(  # noqa: C901, PLR0912 - compiled
                     other_N[:] = found_N
                     other_N[c] = z
                     other_over_Q, other_room_G = spare(p, s, other_N)
-                    for m in range(n):
-                        if other_N[m] == z:
-                            known_S[p.sig_N[m]] = 1
+                    other_M = np.flatnonzero(other_N == z)
+                    for m in other_M:
+                        known_S[p.sig_N[m]] = 1
     for c in range(n):
         if not s.used_N[c] and why_N[c] == 0:
             open_N[c] = known_S[p.sig_N[c]] == 1
@@ -186,7 +185,7 @@ def take(p: Problem, s: State, plan_N: np.ndarray, c: int, z: int, budget: int) 
         return False
     if plan_N[c] != z:
         over_Q, room_G = spare(p, s, plan_N)
-        m = _exchange(p, over_Q, room_G, plan_N, c, z)
+        m = _exchange(p, over_Q, room_G, plan_N, np.flatnonzero(plan_N == z), c, z)
         if m >= 0:
             plan_N[m] = plan_N[c]
         elif _search_with(p, s, plan_N, c, z, budget)[0] != FOUND:
