@@ -33,6 +33,7 @@ BENCHMARKS = {
     "policy": ["policy.py"],
     "policy_cycle": ["policy_cycle.py"],
     "coat": ["coat.py"],
+    "rules": ["rules.py"],
     "evidence": ["evidence.py"],
 }
 

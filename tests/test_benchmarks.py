@@ -27,6 +27,7 @@ NAMES = [
     "policy",
     "policy_cycle",
     "coat",
+    "rules",
     "evidence",
 ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from muma.serving.rules.gather import dense, gather, tight
 from muma.serving.rules.rule import Bounds
 from muma.serving.rules.search import Problem, State
 
+_FEW = 4096
 MOST_MINIMUMS = 62  # bits of an int64
 
 
@@ -124,7 +126,7 @@ def _problem(
 ) -> Problem:
     place_X = np.concatenate(places) if places else np.empty(0, np.int64)
     group_X = np.concatenate(groups) if groups else np.empty(0, np.int64)
-    bits_G = np.random.PCG64(7).random_raw(len(seg_G)).view(np.int64)
+    bits_G = _bits(max(_FEW, len(seg_G)))
     first_N1, sorted_X, sig_N, early_N, late_N = gather(serves_N, place_X, group_X, bits_G)
     return Problem(
         serves_N=serves_N,
@@ -138,6 +140,12 @@ def _problem(
         early_N=early_N,
         late_N=late_N,
     )
+
+
+@lru_cache(maxsize=8)
+def _bits(n: int) -> np.ndarray:
+    """The same 64 random bits for each group, always."""
+    return np.random.PCG64(7).random_raw(n).view(np.int64)
 
 
 def _ints(values: Sequence[int]) -> np.ndarray:

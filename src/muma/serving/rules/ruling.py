@@ -40,6 +40,7 @@ class Ruling:
         self._removed: list[tuple[str, np.ndarray, np.ndarray | None]] | None = None
         self._boosted: list[tuple[str, np.ndarray]] = []
         self._slots: Slots | None = None
+        self._allowed_I: np.ndarray | None = None
         self._item_N = np.empty(0, dtype=np.int64)
 
     def allowed(self, item_N: np.ndarray | None = None) -> np.ndarray:
@@ -61,6 +62,9 @@ class Ruling:
             out_N |= forbidden_N
             removed.append((name, forbidden_N, item_N))
         self._removed = removed
+        if item_N is None:
+            self._allowed_I = ~out_N
+            return self._allowed_I.copy()
         return ~out_N
 
     def boosts(self, item_N: np.ndarray) -> np.ndarray:
@@ -80,7 +84,7 @@ class Ruling:
         if not len(item_n):
             return item_n
         noted = self._removed
-        item_n = item_n[self.allowed(item_n)]
+        item_n = item_n[self._allowed(item_n)]
         self._removed = noted
         return item_n
 
@@ -97,9 +101,7 @@ class Ruling:
         item_N = np.asarray(item_N, dtype=np.int64)
         if len(set(item_N.tolist())) < len(item_N):
             raise DataError("a candidate comes twice; give each item once")
-        noted = self._removed
-        allowed_N = self.allowed(item_N)
-        self._removed = self._removed if noted is None else noted
+        allowed_N = self._allowed(item_N)
         count = self.case.ask.count if count is None else count
         limits = []
         for r, rule in self._held["limit"]:
@@ -148,14 +150,28 @@ class Ruling:
                         by[item].append(name)
         return [tuple(by[int(item)]) for item in item_n]
 
-    def _forbidding(self, item_N: np.ndarray | None) -> list[tuple[str, np.ndarray]]:
-        if item_N is not None and len(item_N):
+    def _allowed(self, item_N: np.ndarray) -> np.ndarray:
+        """`allowed`, from what was told before if it was, and without a word of it in the hits then."""
+        self._check(item_N)
+        if self._allowed_I is not None:
+            return self._allowed_I[item_N]
+        noted = self._removed
+        allowed_N = self.allowed(item_N)
+        self._removed = self._removed if noted is None else noted
+        return allowed_N
+
+    def _check(self, item_N: np.ndarray) -> None:
+        if len(item_N):
             low, high = int(item_N.min()), int(item_N.max())
             if low < 0 or high >= len(self.case.facts):
                 raise DataError(
                     f"item {low if low < 0 else high} is not of the catalogue of "
                     f"{len(self.case.facts):,} items"
                 )
+
+    def _forbidding(self, item_N: np.ndarray | None) -> list[tuple[str, np.ndarray]]:
+        if item_N is not None:
+            self._check(item_N)
         found = list(standing(self.case, item_N))
         held = self._held["forbid"]
         if not held:
