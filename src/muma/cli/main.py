@@ -17,6 +17,7 @@ from muma.cli.match import match
 from muma.cli.policy import policy
 from muma.cli.recommend import recommend
 from muma.cli.rules import rules
+from muma.cli.serve import keys, replay, serve
 from muma.cli.stream import stream
 from muma.cli.terminal import out
 from muma.cli.train import train
@@ -31,12 +32,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, match, doctor,
+    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, serve, replay, match,
+    doctor,
 )  # fmt: skip
 for command in COMMANDS:
     app.command(command.__name__)(command)
 app.add_typer(policy, name="policy")
 app.add_typer(rules, name="rules")
+app.add_typer(keys, name="keys")
 
 
 def _version(asked: bool) -> None:

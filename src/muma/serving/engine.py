@@ -35,7 +35,7 @@ from muma.serving.composing import Told, compose
 from muma.serving.facts import ItemFacts
 from muma.serving.filling import Filled, fill
 from muma.serving.proposing import Proposed, propose
-from muma.serving.reading import NOBODY, Known, LiveReader, of_session
+from muma.serving.reading import NOBODY, Known, Reader, of_session
 from muma.serving.recommending import Answer, Ask, Evidence, Hit, ServedItem
 from muma.serving.rules.recheck import recheck
 from muma.serving.rules.rule import UserState
@@ -114,21 +114,20 @@ class ServingEngine:
     Args:
         versions: the first of everything.
         reader: of the feature store.
-        users, items: raw id <-> dense index, which may grow meanwhile.
+        users: gives the raw ids of users by dense index, as they stand now.
         config: settings.
     """
 
     def __init__(
         self,
         versions: Versions,
-        reader: LiveReader,
+        reader: Reader,
         *,
-        users: Vocabulary,
-        items: Vocabulary,
+        users: Callable[[], Vocabulary],
         config: EngineConfig = EngineConfig(),
     ) -> None:
         self._versions, self._reader = versions, reader
-        self._users, self._items = users, items
+        self._users = users
         self.config = config
 
     @property
@@ -221,7 +220,7 @@ class ServingEngine:
         if user is None:
             return NOBODY
         try:
-            return int(self._users.encode([user])[0])
+            return int(self._users().encode([user])[0])
         except UnknownIdError:
             return NOBODY
 

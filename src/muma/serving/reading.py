@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -36,6 +37,22 @@ class Known:
     history: History
     state: UserState = field(default_factory=UserState)
     as_of: int = -1
+
+
+class Reader(Protocol):
+    """What the engine asks of the store; see `LiveReader`."""
+
+    def known(self, bundle: Bundle, user: int, at: int) -> Known:
+        """A user's history, and what the user has seen and hidden."""
+        ...
+
+    def features(self, user: int, item_N: np.ndarray, at: int) -> np.ndarray:
+        """Real-time features of candidates, float64 [N, F]."""
+        ...
+
+    def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
+        """What is known of a user, by name."""
+        ...
 
 
 class LiveReader:

@@ -1,0 +1,211 @@
+"""The factory of the service: a recipe becomes everything behind the door."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from muma.app.config import AppConfig, read_recipe
+from muma.app.service.parts import (
+    AuditKept,
+    EventsIn,
+    Forget,
+    ItemsHeld,
+    RememberingEngine,
+    RulesHeld,
+)
+from muma.app.service.running import Running
+from muma.app.serving_bundle import bundle_of
+from muma.app.streaming import state_folder
+from muma.backends.lmdb_purge import purge
+from muma.config import build
+from muma.errors import ConfigError
+from muma.events.event import EventLog
+from muma.events.log_folder import open_log
+from muma.serving.audit import AuditLog
+from muma.serving.bundle import Bundle
+from muma.serving.catalogue import item_facts
+from muma.serving.engine import EngineConfig, ServingEngine, Versions
+from muma.serving.erasure.erasable import Residue, Subject
+from muma.serving.erasure.erasure import Erasure
+from muma.serving.erasure.evidence import ErasableEvidence
+from muma.serving.erasure.parts import ErasableModels, ErasableState, ErasableStream, Learned
+from muma.serving.evidence.log import EvidenceLog, EvidenceLogConfig
+from muma.serving.http.service import Service
+from muma.serving.keys import KeyFile
+from muma.serving.rules.ruleset import RuleSet
+from muma.serving.rules.store import RuleStore
+from muma.serving.tenants import Tenant, Tenants
+
+Time = Literal["now", "log"]
+TENANT = "default"
+
+
+@dataclass
+class Opened:
+    """A service and what it stands on.
+
+    Attributes:
+        service: for the door.
+        engine: answers, without remembering.
+        running: the online side.
+        evidence: what answers rested on.
+        clock: event time now, UTC microseconds.
+        keys: who may ask.
+    """
+
+    service: Service
+    engine: ServingEngine
+    running: Running
+    evidence: EvidenceLog
+    clock: Callable[[], int]
+    keys: KeyFile
+
+    def close(self) -> None:
+        """Write what waits and release everything; safe to call twice."""
+        self.running.close()
+        self.evidence.close()
+
+
+def make(recipe: str, overrides: Sequence[str] = (), *, time_of: Time = "now") -> Service:
+    """The service of a recipe, for `muma.serving.http.server.ServerConfig.factory`.
+
+    Args:
+        recipe: path of the TOML file.
+        overrides: `a.b=c`.
+        time_of: `"now"`, or `"log"` for a clock that begins where the service's log ends.
+    """
+    return open_service(read_recipe(recipe, overrides=list(overrides)), time_of=time_of).service
+
+
+def open_service(config: AppConfig, *, time_of: Time = "now") -> Opened:
+    """Open everything of a trained recipe.
+
+    Raises:
+        ArtifactError: the recipe was not trained.
+        ConfigError: the recipe is wrong.
+        StreamError, StoreError: another process serves this run, or something is damaged.
+    """
+    folder, section = config.folder, config.serving
+    log = open_log(folder / "log")
+    bundle = bundle_of(config, log)
+    until = bundle.learned_until if section.begin == "test" else None
+    clock = _clock(log, until) if time_of == "log" else (lambda: time.time_ns() // 1_000)
+    engine_config = EngineConfig(
+        seed=section.explore, editorial=section.editorial, similar=section.similar
+    )
+    policy = build(config.policy, where="policy", methods=("next_slot", "expected"))
+    running = Running(config, clock=clock, until=until)
+    versions = Versions(bundle, item_facts(log), RuleSet(), policy)
+    engine = ServingEngine(versions, running, users=running.users, config=engine_config)
+    evidence = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
+    events = EventsIn(running)
+    items = ItemsHeld(engine, running, events, folder / "items.jsonl", clock=clock)
+    running.on_step = items.sync
+    rules = RulesHeld(engine, RuleStore(folder / "rules", clock=clock))
+    erasure = _erasure(config, running, evidence, bundle, clock)
+    keys = KeyFile(folder / "keys.json", clock=clock)
+    tenant = Tenant(
+        name=TENANT,
+        engine=RememberingEngine(engine, evidence),
+        intake=events,
+        decisions=evidence,
+        items=items,
+        rules=rules,
+        forgetting=Forget(erasure, TENANT),
+        audit=AuditKept(AuditLog(folder / "audit.jsonl"), TENANT, clock=clock),
+    )
+    service = Service(
+        tenants=Tenants([tenant]), keys=keys, clock=clock,
+        ready={"features": running.trouble, "evidence": lambda: evidence.stats().failing},
+        on_start=(erasure.finish,),
+        on_stop=(running.close, evidence.close),
+    )  # fmt: skip
+    return Opened(service, engine, running, evidence, clock, keys)
+
+
+class _Stream(ErasableStream):
+    """The event stream as it is open now: a pause opens it anew."""
+
+    def __init__(self, running: Running) -> None:
+        super().__init__(running.opened.stream)
+        self._running = running
+
+    def find(self, user: str) -> int:
+        self._stream = self._running.opened.stream
+        return super().find(user)
+
+    def erase(self, subject: Subject) -> Mapping[str, int]:
+        self._stream = self._running.opened.stream
+        return super().erase(subject)
+
+
+class _State(ErasableState):
+    """The feature state; the service is paused meanwhile."""
+
+    def __init__(self, running: Running) -> None:
+        path = str(state_folder(running.config))
+        super().__init__(running.paused, purge=lambda: purge(path))
+        self._running = running
+
+    def erase(self, subject: Subject) -> Mapping[str, int]:
+        try:
+            return super().erase(subject)
+        finally:
+            if self._running.trouble() is not None:
+                self._running.resume()
+
+
+class _TrainingLog:
+    """The log that models were trained on; it names the user until it is made anew."""
+
+    name = "training log"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def erase(self, subject: Subject) -> Mapping[str, int]:  # noqa: ARG002 - said by `residue`
+        return {}
+
+    def residue(self, subject: Subject) -> Sequence[Residue]:
+        if subject.index < 0:
+            return ()
+        where = f"the log of the training in {self._folder}"
+        return [Residue(where, "the source is ingested anew without the user")]
+
+
+def _erasure(
+    config: AppConfig,
+    running: Running,
+    evidence: EvidenceLog,
+    bundle: Bundle,
+    clock: Callable[[], int],
+) -> Erasure:
+    """What is forgotten, in this order: decisions, events, state; models and their log only say so."""
+    stream = _Stream(running)
+    others = [name for name in bundle.features if not name.startswith(("user", "friends"))]
+    learned = [Learned(f"sources and rankers {bundle.version}", bundle.learned_until)]
+    parts = [
+        ErasableEvidence(config.folder / "evidence", log=evidence, item_columns=others),
+        stream, _State(running), ErasableModels(lambda: learned), _TrainingLog(config.folder / "log"),
+    ]  # fmt: skip
+    return Erasure(config.folder / "erasure", parts, clock=clock, find=stream.find)
+
+
+def _clock(log: EventLog, until: int | None) -> Callable[[], int]:
+    """A clock that begins at `until`, or just after the log's last event, and runs at its own pace."""
+    last = log.events.select(pl.col("timestamp").max()).collect().item()
+    if last is None:
+        raise ConfigError("the log holds no event; there is no moment to begin at")
+    start, began = int(last) + 1 if until is None else until, time.monotonic_ns()
+    return lambda: start + (time.monotonic_ns() - began) // 1_000
+
+
+def keys_of(config: AppConfig, *, clock: Callable[[], int]) -> KeyFile:
+    """The keys of a run."""
+    return KeyFile(config.folder / "keys.json", clock=clock)

@@ -1,0 +1,249 @@
+"""What the door calls, over the running service: events in, items, rules, evidence, forgetting, audit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import TimeoutError as Late
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from muma.app.service.running import Running
+from muma.artifact import flush
+from muma.errors import RetryLater, StreamError
+from muma.serving.audit import AuditLog, Entry
+from muma.serving.engine import ServingEngine
+from muma.serving.erasure.erasure import Erasure
+from muma.serving.evidence.store import EvidenceStore
+from muma.serving.facts import ItemFact, ItemFacts
+from muma.serving.parts import Event, Item, Rules, Taken
+from muma.serving.recommending import Answer, Ask, Evidence
+from muma.serving.rules.store import RuleStore
+
+LOG = logging.getLogger(__name__)
+PAUSE_S, PATIENCE_S = 1.0, 10.0
+CATALOGUE = "muma:catalogue"
+"""Who adds items: a new item's index is made by an event, like every other."""
+
+_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "event_id": pl.String, "user_id": pl.String, "item_id": pl.String, "kind": pl.String,
+    "domain": pl.String, "timestamp": pl.Int64, "dwell_ms": pl.Int64, "item_duration_ms": pl.Int64,
+    "position": pl.Int64, "request_id": pl.String, "propensity": pl.Float64, "value": pl.Float64,
+    "x": pl.Float64, "y": pl.Float64,
+}  # fmt: skip
+
+
+class RememberingEngine:
+    """The engine, and a log of what its answers rested on; see `Recommending`."""
+
+    def __init__(self, engine: ServingEngine, log: EvidenceStore) -> None:
+        self._engine, self._log = engine, log
+
+    def answer(self, ask: Ask) -> Evidence:
+        """Answer and remember."""
+        evidence = self._engine.answer(ask)
+        self._log.put(evidence)
+        return evidence
+
+    def replay(self, evidence: Evidence) -> Answer:
+        """See `Recommending.replay`."""
+        return self._engine.replay(evidence)
+
+    def similar(self, item: str, count: int, ask: Ask) -> Answer:
+        """See `Recommending.similar`."""
+        return self._engine.similar(item, count, ask)
+
+    def user(self, user: str) -> Mapping[str, object]:
+        """See `Recommending.user`."""
+        return self._engine.user(user)
+
+
+class EventsIn:
+    """Events on their way to the stream; see `muma.serving.parts.Intake`."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def put(self, events: Sequence[Event], *, received_at: int) -> Taken:
+        """Write them; when this returns they are on the disk."""
+        if not events:
+            return Taken(0)
+        rows = {name: [getattr(event, name) for event in events] for name in _COLUMNS}
+        rows["timestamp"] = [received_at if at is None else at for at in rows["timestamp"]]
+        frame = pl.DataFrame(rows, schema=_COLUMNS)
+        names = sorted({name for event in events for name in event.context})
+        said = [
+            pl.Series(f"ctx_{name}", [_text(event.context.get(name)) for event in events])
+            for name in names
+        ]
+        try:
+            done = self._running.intake.submit(frame.with_columns(said))
+            done.result(timeout=PATIENCE_S)
+        except Late:
+            raise RetryLater("the disk is slow", after_s=PAUSE_S) from None
+        except StreamError as error:
+            if self._running.trouble() == "paused":
+                raise RetryLater("the service is paused", after_s=PAUSE_S) from error
+            raise
+        return Taken(len(events))
+
+
+class ItemsHeld:
+    """The catalogue: the log's items, and what was put since, kept in `RUN/items.jsonl`.
+
+    Args:
+        engine: told of every new snapshot.
+        running: knows the items' indices.
+        events: adds new items.
+        path: the file.
+        clock: UTC microseconds.
+    """
+
+    def __init__(
+        self,
+        engine: ServingEngine,
+        running: Running,
+        events: EventsIn,
+        path: Path,
+        *,
+        clock: Callable[[], int],
+    ) -> None:
+        self._engine, self._running, self._events = engine, running, events
+        self._path, self._clock = path, clock
+        self._lock = threading.Lock()
+        self._held: dict[str, Item] = {}
+        if path.is_file():
+            lines = path.read_bytes().splitlines()
+            items = [msgspec.json.decode(line, type=Item) for line in lines if line.strip()]
+            self._held = {item.item_id: item for item in items}
+        self.sync()
+
+    def sync(self) -> None:
+        """Take in items that events have brought."""
+        facts, ids = self._engine.versions.facts, self._running.items().ids
+        if len(facts) >= len(ids) and not self._unknown(facts):
+            return
+        with self._lock:
+            facts = self._engine.versions.facts
+            new = [ItemFact(str(name)) for name in ids.slice(len(facts)).to_list()]
+            facts = facts.with_items(new) if new else facts
+            self._install(facts, [*self._held.values()])
+
+    def get(self, item_ids: Sequence[str]) -> Sequence[Item]:
+        """Those of them that exist."""
+        facts = self._engine.versions.facts
+        found = []
+        for name in item_ids:
+            if name in self._held:
+                found.append(self._held[name])
+            elif (index := facts.find(name)) >= 0:
+                found.append(_item(facts.one(index)))
+        return found
+
+    def put(self, items: Sequence[Item]) -> int:
+        """Add or replace; on the disk when this returns."""
+        facts = self._engine.versions.facts
+        new = [item.item_id for item in items if facts.find(item.item_id) < 0]
+        if new:
+            at = self._clock()
+            added = [
+                Event(f"item:{name}", CATALOGUE, "other", item_id=name, timestamp=at)
+                for name in dict.fromkeys(new)
+            ]
+            self._events.put(added, received_at=at)
+            self.sync()
+        lines = b"".join(msgspec.json.encode(item) + b"\n" for item in items)
+        with self._lock:
+            with self._path.open("ab") as file:
+                file.write(lines)
+            flush(self._path)
+            self._held |= {item.item_id: item for item in items}
+            self._install(self._engine.versions.facts, items)
+        return len(set(new))
+
+    def _unknown(self, facts: ItemFacts) -> bool:
+        return any(facts.find(name) < 0 for name in self._held)
+
+    def _install(self, facts: ItemFacts, items: Sequence[Item]) -> None:
+        known = [_fact(item) for item in items if facts.find(item.item_id) >= 0]
+        facts = facts.with_items(known) if known else facts
+        self._engine.versions.rules.prepare(facts)
+        self._engine.swap(lambda versions: replace(versions, facts=facts))
+
+
+class RulesHeld:
+    """The editors' rules; the next answer obeys what was put. See `muma.serving.parts.RuleBook`."""
+
+    def __init__(self, engine: ServingEngine, store: RuleStore) -> None:
+        self._engine, self._store = engine, store
+        self._install()
+
+    def get(self) -> Rules:
+        """The version in force."""
+        return self._store.get()
+
+    def put(self, rules: Sequence[Mapping[str, Any]], *, version: str, who: str) -> Rules:
+        """Replace the whole set."""
+        found = self._store.put(rules, version=version, who=who)
+        self._install()
+        return found
+
+    def _install(self) -> None:
+        rules = self._store.rule_set()
+        rules.prepare(self._engine.versions.facts)
+        self._engine.swap(lambda versions: replace(versions, rules=rules))
+
+
+class Forget:
+    """Erases people, one at a time; see `muma.serving.parts.Forgetting`."""
+
+    def __init__(self, erasure: Erasure, tenant: str) -> None:
+        self._erasure, self._tenant = erasure, tenant
+
+    def erase(self, user: str, *, who: str) -> Mapping[str, Any]:  # noqa: ARG002 - the audit log has it
+        """Delete all that is kept of a user."""
+        return json.loads(self._erasure.erase(user, tenant=self._tenant).to_json())
+
+
+class AuditKept:
+    """The audit log; see `muma.serving.parts.Audit`."""
+
+    def __init__(self, log: AuditLog, tenant: str, *, clock: Callable[[], int]) -> None:
+        self._log, self._tenant, self._clock = log, tenant, clock
+
+    def record(self, *, who: str, action: str, detail: Mapping[str, Any]) -> None:
+        """Append one line."""
+        text = json.dumps(dict(detail), sort_keys=True, default=str)
+        self._log.append(Entry(who, action, self._clock(), tenant=self._tenant, detail=text))
+
+
+def _text(value: float | str | None) -> str | None:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None if value is None else str(value)
+
+
+def _fact(item: Item) -> ItemFact:
+    return ItemFact(
+        id=item.item_id, title=item.title, domain=item.domain, category=item.category,
+        author=item.author, tags=item.tags, published_at=item.published_at,
+        least_age=item.least_age or 0, regions=item.regions, rights_from=item.rights_from,
+        rights_until=item.rights_until, embargo_until=item.embargo_until,
+        expires_at=item.expires_at, owner=item.owner,
+    )  # fmt: skip
+
+
+def _item(fact: ItemFact) -> Item:
+    return Item(
+        item_id=fact.id, title=fact.title, category=fact.category, author=fact.author,
+        domain=fact.domain,  # pyright: ignore[reportArgumentType] - a domain of the log is one of them
+        tags=fact.tags, published_at=fact.published_at, least_age=fact.least_age or None,
+        regions=fact.regions, rights_from=fact.rights_from, rights_until=fact.rights_until,
+        embargo_until=fact.embargo_until, expires_at=fact.expires_at, owner=fact.owner,
+    )  # fmt: skip

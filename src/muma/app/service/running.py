@@ -1,0 +1,154 @@
+"""The online side of a service: event stream, feature state and the thread that keeps the state up to date.
+
+One process writes. Erasure pauses it: meanwhile answers do without the store, and senders of events are
+told to come back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from muma.app.config import AppConfig
+from muma.app.streaming import Streaming, begin, open_streaming, state_folder
+from muma.backends.state_lmdb import LmdbConfig, LmdbStore
+from muma.errors import MumaError, StoreError
+from muma.events.vocabulary import Vocabulary
+from muma.features.online.intake import Intake, IntakeConfig
+from muma.features.online.pump import Pulse
+from muma.features.online.reader import FeatureReader
+from muma.features.store import StateStore
+from muma.serving.bundle import Bundle
+from muma.serving.facts import ItemFacts
+from muma.serving.reading import HIDDEN, Known, LiveReader
+
+LOG = logging.getLogger(__name__)
+
+
+class Running:
+    """Opened streams and state, and the pump's thread.
+
+    Args:
+        config: the recipe.
+        clock: UTC microseconds.
+        until: events of the recipe's log from this moment on are not fed; None feeds all.
+
+    Raises:
+        StreamError, StoreError: another process writes here, or something is damaged.
+    """
+
+    def __init__(
+        self, config: AppConfig, *, clock: Callable[[], int], until: int | None = None
+    ) -> None:
+        self.config, self._clock = config, clock
+        self._stack = ExitStack()
+        self._stop = threading.Event()
+        self._failure: MumaError | None = None
+        self.pulse: Pulse | None = None
+        self._reader: LiveReader | None = None
+        self.on_step: Callable[[], object] = lambda: None
+        self._open()
+        begin(self.opened, until=until)
+        while self.opened.pump.step().read:
+            pass
+        self.opened.pump.settle()
+        self._start()
+
+    def users(self) -> Vocabulary:
+        """Raw ids of users, as they stand now."""
+        return self.opened.stream.user_ids
+
+    def items(self) -> Vocabulary:
+        """Raw ids of items, as they stand now."""
+        return self.opened.stream.item_ids
+
+    def trouble(self) -> str | None:
+        """Why features are not kept up to date; None when they are."""
+        if self._failure is not None:
+            return str(self._failure)
+        return None if self._reader is not None else "paused"
+
+    # what `muma.serving.reading.LiveReader` offers, while the store is open
+
+    def known(self, bundle: Bundle, user: int, at: int) -> Known:
+        """See `LiveReader.known`."""
+        return self._open_reader().known(bundle, user, at)
+
+    def features(self, user: int, item_N: np.ndarray, at: int) -> np.ndarray:
+        """See `LiveReader.features`."""
+        return self._open_reader().features(user, item_N, at)
+
+    def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
+        """See `LiveReader.told`."""
+        return self._open_reader().told(bundle, user, facts)
+
+    @contextmanager
+    def paused(self) -> Iterator[StateStore]:
+        """The state alone, with no engine on it; `resume` afterwards."""
+        self.close()
+        store = LmdbStore(LmdbConfig(path=str(state_folder(self.config))))
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def resume(self) -> None:
+        """Go on after `paused`."""
+        self._stack = ExitStack()
+        self._open()
+        self._start()
+
+    def close(self) -> None:
+        """Write what waits, apply it, and release everything; safe to call twice."""
+        self.intake.close()
+        self._stop.set()
+        self._thread.join()
+        self._reader = None
+        self._stack.close()
+
+    def _open(self) -> None:
+        streaming = open_streaming(self.config, clock=self._clock)
+        self.opened: Streaming = self._stack.enter_context(streaming)
+        plan, names = self.opened.world.plan, [self.config.serving.history]
+        names += [HIDDEN] if HIDDEN in self.config.features.sequences else []
+        catalogue, store = self.opened.world.catalogue, self.opened.store
+        history = FeatureReader(plan, store, catalogue, columns=[], sequences=names)
+        columns = FeatureReader(plan, store, catalogue, columns=plan.columns)
+        self._reader = LiveReader(history, columns)
+
+    def _start(self) -> None:
+        section, pump = self.config.stream, self.opened.pump
+        bounds = IntakeConfig(
+            queue_events=section.queue_events, lag_events=section.lag_events,
+            most_at_once=min(section.most_at_once, section.queue_events),
+        )  # fmt: skip
+        self.intake = Intake(self.opened.stream, config=bounds, clock=self._clock, lag=pump.lag)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="muma-pump", daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        pump, stop = self.opened.pump, self._stop
+        try:
+            while not stop.is_set():
+                self.pulse = pump.step()
+                if self.pulse.read:
+                    self.on_step()
+                else:
+                    pump.settle()
+                    time.sleep(pump.config.idle_s)
+            self.pulse = pump.close()
+        except MumaError as error:
+            self._failure = error
+            LOG.exception("features are no longer kept up to date")
+
+    def _open_reader(self) -> LiveReader:
+        reader = self._reader
+        if reader is None:
+            raise StoreError("the feature store is paused")
+        return reader

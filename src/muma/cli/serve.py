@@ -1,0 +1,197 @@
+"""`muma serve`, `muma keys` and `muma replay`: a trained recipe as a service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from muma.app.config import read_recipe
+from muma.app.training import train_recipe
+from muma.artifact import exists
+from muma.cli.show import titled
+from muma.cli.terminal import (
+    Json,
+    Recipe,
+    Set,
+    err,
+    escaped,
+    friendly,
+    now_us,
+    out,
+    print_json,
+    progress_bars,
+)  # fmt: skip
+from muma.errors import ConfigError
+from muma.optional import require
+
+keys = typer.Typer(
+    name="keys",
+    help="Keys of the service's callers.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ROLES = "read,write,admin"
+
+
+@friendly
+def serve(
+    recipe: Recipe,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    log_time: Annotated[
+        bool,
+        typer.Option("--log-time", help="A clock that begins where the service's log ends."),
+    ] = False,
+    certificate: Annotated[
+        str | None, typer.Option("--tls-certificate", help="PEM file; speaks TLS only.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--tls-key", help="PEM file of its key.")] = None,
+    set_: Set = None,
+) -> None:
+    """Answer over HTTP with the models of the recipe's run; trains them first if needed.
+
+    The first start makes a key with every role and prints it once; `muma keys` makes others. What the
+    service can do stands at /schema.
+
+    Example: muma serve recipes/demo.toml --log-time --set serving.begin=test
+
+    Python: muma.app.service.make.open_service(config)
+    """
+    require("granian", extra="serve")
+    from muma.serving.http.server import ServerConfig
+    from muma.serving.http.server import serve as listen
+
+    overrides = list(set_ or ())
+    config = read_recipe(recipe, overrides=overrides)
+    if not exists(config.folder / "ranking" / "rankers"):
+        err.print(f"no rankers in {config.folder} yet: training them first")
+        with progress_bars():
+            train_recipe(config, now_us=now_us())
+    from muma.app.service.make import keys_of
+
+    held = keys_of(config, clock=now_us)
+    if not held.keys():
+        _, token = held.create(tenant="default", roles=("read", "write", "admin"), name="first")
+        out.print(f"key (shown this once): [bold]{token}[/]", soft_wrap=True)
+    scheme = "https" if certificate else "http"
+    out.print(f"listening on {scheme}://{host}:{port}", soft_wrap=True)
+    listen(
+        ServerConfig(
+            factory="muma.app.service.make.make",
+            arguments={
+                "recipe": recipe,
+                "overrides": overrides,
+                "time_of": "log" if log_time else "now",
+            },
+            host=host,
+            port=port,
+            tls_certificate=certificate,
+            tls_key=key,
+        )
+    )
+
+
+@friendly
+def replay(
+    recipe: Recipe,
+    request_id: Annotated[str, typer.Argument(help="Of the decision.")],
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Answer a past request again from its evidence and say every bit that differs.
+
+    The service must not be running: one process at a time opens its state. Exit code 1 when the answer
+    differs.
+
+    Example: muma replay recipes/demo.toml 5c1f3a
+
+    Python: muma.serving.evidence.replay.replay(evidence, engine)
+    """
+    from muma.app.service.make import open_service
+    from muma.serving.evidence.replay import replay as again
+
+    opened = open_service(read_recipe(recipe, overrides=set_ or ()), time_of="log")
+    try:
+        evidence = opened.evidence.get(request_id)
+        if evidence is None:
+            raise ConfigError(f"no decision {request_id!r} is kept in {opened.evidence.folder}")
+        found = again(evidence, opened.engine)
+    finally:
+        opened.close()
+    if json:
+        print_json(
+            {"request_id": request_id, "equal": found.equal, "differences": found.count,
+             "missing": found.missing}
+        )  # fmt: skip
+    else:
+        out.print(escaped(str(found)), soft_wrap=True)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+@keys.callback()
+def _keys() -> None:
+    """Keys of the service's callers."""
+
+
+@keys.command("create")
+@friendly
+def create(
+    recipe: Recipe,
+    name: Annotated[str, typer.Option("--name", help="For people: who uses it.")],
+    roles: Annotated[str, typer.Option("--roles", help=f"Some of {ROLES}.")] = "read",
+    set_: Set = None,
+) -> None:
+    """Make a key and print it once.
+
+    Example: muma keys create recipes/demo.toml --name "home page" --roles read,write
+
+    Python: muma.app.service.make.keys_of(config, clock=clock).create(tenant=..., roles=..., name=...)
+    """
+    held = _held(recipe, set_)
+    chosen = tuple(role.strip() for role in roles.split(",") if role.strip())
+    _, token = held.create(tenant="default", roles=chosen, name=name)  # pyright: ignore[reportArgumentType] - checked there
+    out.print(token, soft_wrap=True)
+
+
+@keys.command("list")
+@friendly
+def list_(recipe: Recipe, set_: Set = None) -> None:
+    """All keys, without their secrets.
+
+    Example: muma keys list recipes/demo.toml
+
+    Python: muma.app.service.make.keys_of(config, clock=clock).keys()
+    """
+    table = titled("keys", "id")
+    for column in ("name", "roles", "state"):
+        table.add_column(column)
+    held = _held(recipe, set_)
+    for key in held.keys():  # noqa: SIM118 - no mapping
+        state = "good" if key.revoked_at is None else "revoked"
+        table.add_row(key.id, escaped(key.name), ", ".join(key.roles), state)
+    out.print(table)
+
+
+@keys.command("revoke")
+@friendly
+def revoke(
+    recipe: Recipe,
+    key_id: Annotated[str, typer.Argument(help="As `muma keys list` shows it.")],
+    set_: Set = None,
+) -> None:
+    """Make a key worthless, for good.
+
+    Example: muma keys revoke recipes/demo.toml 3f9a0c12be77
+
+    Python: muma.app.service.make.keys_of(config, clock=clock).revoke(key_id)
+    """
+    _held(recipe, set_).revoke(key_id)
+    out.print(f"{escaped(key_id)} is revoked")
+
+
+def _held(recipe: str, set_: list[str] | None):  # noqa: ANN202 - a KeyFile
+    from muma.app.service.make import keys_of
+
+    return keys_of(read_recipe(recipe, overrides=set_ or ()), clock=now_us)
