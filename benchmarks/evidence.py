@@ -160,11 +160,13 @@ def kills(times: int) -> dict[str, float]:
 def reading(made: list[Evidence], count: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "log"
-        log = EvidenceLog(EvidenceLogConfig(path=str(folder), queue_mib=1024, sync=False))
+        log = EvidenceLog(EvidenceLogConfig(path=str(folder), sync=False))
         for k in range(count):
             one = made[k % len(made)]
             ask = replace(one.ask, request_id=f"r{k}", time=k * 1000, user=f"user-{k % 100}")
             log.put(replace(one, ask=ask))
+            if k % 500 == 0:
+                log.flush()
         log.close()
         size = sum(path.stat().st_size for path in folder.glob("*.evd"))
         reader = EvidenceReader(folder)
@@ -200,7 +202,7 @@ def main() -> None:
     found = at_a_pace(made, 5 if args.quick else 60)
     found |= at_most(made, 1 if args.quick else 5)
     found |= kills(2 if args.quick else 20)
-    found |= reading(made, 1_000 if args.quick else 20_000)
+    found |= reading(made, 1_000 if args.quick else 10_000)
     common.emit({k: round(float(v), 3) for k, v in found.items()}, as_json=args.json)
 
 

@@ -23,6 +23,7 @@ from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.backends.stream_file import FileStream, FileStreamConfig
 from muma.errors import ArtifactError, StreamError
 from muma.events.event import EventLog
+from muma.events.vocabulary import forgotten
 from muma.features.activity import as_stream
 from muma.features.online.engine import Engine, EngineConfig
 from muma.features.online.pump import Pulse, Pump, PumpConfig
@@ -194,11 +195,18 @@ def _same_log(config: AppConfig, stream: FileStream, log: EventLog) -> None:
             "state to begin anew"
         )
     for mine, theirs in ((stream.user_ids, log.user_ids), (stream.item_ids, log.item_ids)):
-        if not mine.ids.head(len(theirs)).equals(theirs.ids):
+        if not _same_ids(mine.ids.head(len(theirs)), theirs.ids):
             raise StreamError(
                 "the log was ingested anew and numbers its users or items otherwise than the "
                 "stream; ingest it with --ids-from, or remove the run's stream and state"
             )
+
+
+def _same_ids(mine: pl.Series, theirs: pl.Series) -> bool:
+    """Whether two vocabularies agree, but for ids that one of them has forgotten."""
+    if mine.dtype != theirs.dtype or len(mine) != len(theirs):
+        return False
+    return bool(((mine == theirs) | forgotten(mine) | forgotten(theirs)).all())
 
 
 def _unfed(stream: FileStream, log: EventLog) -> Iterator[pl.DataFrame]:

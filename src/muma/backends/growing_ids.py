@@ -33,7 +33,7 @@ from muma.backends.blocks import (
     write_all,
 )
 from muma.errors import DataError, StreamError
-from muma.events.vocabulary import ABSENT, INDEX, Vocabulary
+from muma.events.vocabulary import ABSENT, INDEX, Vocabulary, forgotten_word
 
 LONGEST_ID = 512  # bytes, as in the ingestion of files
 WHOLE, TEXT = 0, 1  # tags of a block: int64, or lengths (uint32) and UTF-8
@@ -199,7 +199,7 @@ class GrowingIds:
         Raises:
             OSError: the disk is full or refuses; the file is as it was.
         """
-        if not 0 <= index < len(self._ids) or self._ids[index] in _gone(index):
+        if not 0 <= index < len(self._ids) or self._ids[index] in forgotten_word(index):
             return False
         draft = self._path.with_name(f".{self._path.name}.draft")
         try:
@@ -231,7 +231,7 @@ class GrowingIds:
             pieces: list[Piece] = [os.pread(self._fd, head.end - head.at, head.at)]
             if head.first <= index < head.first + head.count:
                 ids = _decoded(os.pread(self._fd, head.payload, head.begin), head).to_list()
-                ids[index - head.first] = _gone(index)[isinstance(ids[0], str)]
+                ids[index - head.first] = forgotten_word(index)[isinstance(ids[0], str)]
                 tag, payload = _encoded(ids)
                 pieces = published(block(payload, count=len(ids), first=head.first, tag=tag))
             to = write_all(target, pieces, to)
@@ -343,11 +343,6 @@ def _numbered(values: Sequence[int | str]) -> dict[int | str, int]:
 
 def _looked_up(index: dict[Any, int], values: list[Any]) -> np.ndarray:
     return np.fromiter(map(index.get, values, repeat(ABSENT)), np.uint32, len(values))
-
-
-def _gone(index: int) -> tuple[int, str]:
-    """What stands for a forgotten id among integers, and among text."""
-    return -(2**63) + index, f"\0{index}"
 
 
 def _as_integer(text: str) -> int | str:

@@ -13,6 +13,7 @@ from muma.events.event import TABLES, EventLog, TableName, empty
 from muma.events.vocabulary import Vocabulary
 
 KIND, VERSION = "event-log", 1
+KEPT = "fingerprint_before_forgetting"
 
 
 def open_log(folder: str | Path, *, verify: bool = False) -> EventLog:
@@ -43,7 +44,12 @@ def as_log(stored: Artifact) -> EventLog:
 
 
 def fingerprint(stored: Artifact) -> str:
-    """SHA-256 over the hashes of the log's data files, quarantine and reports left out."""
+    """SHA-256 over the hashes of the log's data files, quarantine and reports left out.
+
+    A log from which somebody was forgotten keeps the one it had: what was made from it stays valid.
+    """
+    if kept := stored.meta.get(KEPT):
+        return str(kept)
     lines = [
         f"{name} {entry['sha256']}"
         for name, entry in sorted(stored.files.items())

@@ -20,6 +20,28 @@ ABSENT = 2**32 - 1
 DIRECT_LIMIT = 1 << 26  # ids below this are looked up in a plain table (256 MiB at most)
 
 
+def forgotten_word(index: int) -> tuple[int, str]:
+    """What stands for a forgotten id at an index, among integers and among text; no id can be it."""
+    return -(2**63) + index, f"\0{index}"
+
+
+def forgotten(ids: pl.Series) -> pl.Series:
+    """Which ids of a vocabulary are forgotten, Boolean, shape [len(ids)].
+
+    Example:
+        >>> forgotten(pl.Series(["ann", forgotten_word(1)[1]])).to_list()
+        [False, True]
+    """
+    place = pl.int_range(pl.len(), dtype=pl.Int64)
+    whole = place - 2**63
+    told = pl.col("id") == whole
+    if ids.dtype == pl.String:
+        told = (pl.col("id") == whole.cast(pl.String)) | (
+            pl.col("id") == pl.lit("\0") + place.cast(pl.String)
+        )
+    return ids.alias("id").to_frame().select(told).to_series()
+
+
 class Vocabulary:
     """Raw id <-> dense index in [0, len).
 

@@ -3,14 +3,18 @@
 import json
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from evidence_support import opened, requests, start
+from muma import artifact
 from muma.errors import ConfigError, StoreError
+from muma.events.log_folder import KIND, VERSION, open_log
+from muma.events.vocabulary import Vocabulary
 from muma.serving.erasure.erasable import Residue, Subject
 from muma.serving.erasure.erasure import Erasure
 from muma.serving.erasure.evidence import ErasableEvidence, blanked
-from muma.serving.erasure.parts import ErasableCall
+from muma.serving.erasure.parts import ErasableCall, ErasableLog
 from muma.serving.erasure.receipt import Receipt
 from muma.serving.evidence.reader import EvidenceReader
 from muma.serving.evidence.segments import listed, sealed
@@ -113,6 +117,19 @@ def test_a_cache_is_a_part(tmp_path):
     erasure = made(tmp_path, part)
     assert erasure.erase("ann").parts == {"cache": {"entries": 1}}
     assert erasure.erase("ann").parts == {"cache": {"entries": 0}}
+
+
+def test_a_training_log_is_a_part(tmp_path):
+    part = ErasableLog(tmp_path / "log")
+    assert part.erase(Subject("ann")) == {"rows": 0}
+    with artifact.write(tmp_path / "log", kind=KIND, version=VERSION) as writer:
+        Vocabulary(pl.Series(["ann", "bob"])).save(writer.path("user_ids.parquet"))
+        Vocabulary(pl.Series(["i"])).save(writer.path("item_ids.parquet"))
+        users = pl.DataFrame({"user_id": [0, 1, 0]}, schema={"user_id": pl.UInt32})
+        users.write_parquet(writer.path("users/part-0.parquet"))
+    assert part.erase(Subject("ann")) == {"rows": 2}
+    assert part.erase(Subject("ann")) == {"rows": 0}
+    assert open_log(tmp_path / "log", verify=True).users.collect().to_series().to_list() == [1]
 
 
 def test_a_request_that_holds_the_id_is_renamed():

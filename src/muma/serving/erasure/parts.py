@@ -1,12 +1,15 @@
-"""Parts of erasure beside the evidence log: the event stream, the feature state, models, caches."""
+"""Parts of erasure beside the evidence log: stream, training log, feature state, models, caches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
+from muma.artifact import exists
 from muma.errors import UnknownIdError
+from muma.events.forget import forget_user
 from muma.events.stream import EventStream
 from muma.features.forget import forget
 from muma.features.store import StateStore
@@ -44,6 +47,33 @@ class ErasableStream:
             StreamError: something is damaged, or the disk refuses.
         """
         return {"events": 0 if subject.index < 0 else self._stream.forget(subject.index)}
+
+    def residue(self, subject: Subject) -> Sequence[Residue]:  # noqa: ARG002 - nothing is left
+        """Nothing."""
+        return ()
+
+
+class ErasableLog:
+    """The log in a folder that models are trained on: the user's rows go, and the id.
+
+    What was made from the log stays valid, and is listed by `ErasableModels`.
+
+    Args:
+        folder: the artifact that `ingest` wrote; nothing is done when there is none.
+        name: of the part.
+    """
+
+    def __init__(self, folder: str | Path, *, name: str = "log") -> None:
+        self.name = name
+        self._folder = folder
+
+    def erase(self, subject: Subject) -> Mapping[str, int]:
+        """Take a person out of the log; see `Erasable.erase`.
+
+        Raises:
+            ArtifactError: it is damaged, another process writes it, or the disk is full.
+        """
+        return {"rows": forget_user(self._folder, subject.user) if exists(self._folder) else 0}
 
     def residue(self, subject: Subject) -> Sequence[Residue]:  # noqa: ARG002 - nothing is left
         """Nothing."""
