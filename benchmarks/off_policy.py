@@ -48,7 +48,7 @@ HOME = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("MUMA_DATA") or HOME.parent / "shared" / "data") / "open-bandit"
 KEYS = {
     "IPS": "ipw", "SNIPS": "snipw", "clipped IPS": "clipped", "beta*-IPS": "beta_ips", "DM": "dm",
-    "DR": "dr", "switch-DR": "switch_dr", "DR, shrunk": "dr_shrunk",
+    "DR": "dr", "SNDR": "sndr", "switch-DR": "switch_dr", "DR, shrunk": "dr_shrunk",
 }  # fmt: skip
 OBP_MS = {"ipw": 13.0, "dr": 16.0}
 

@@ -17,6 +17,7 @@ from muma.evaluation.off_policy.estimator import view
 from muma.evaluation.off_policy.ips import IPS
 from muma.evaluation.off_policy.item_position_ips import ItemPositionIPS
 from muma.evaluation.off_policy.logged import Logged
+from muma.evaluation.off_policy.self_normalised_dr import SelfNormalisedDR
 from muma.evaluation.off_policy.snips import SNIPS
 from muma.evaluation.off_policy.switch_dr import SwitchDR, SwitchDRConfig
 from muma.rng import derive
@@ -52,6 +53,11 @@ class TestDirectMethod(EstimatorSuite):
 class TestDoublyRobust(EstimatorSuite):
     def make(self):
         return DoublyRobust()
+
+
+class TestSelfNormalisedDR(EstimatorSuite):
+    def make(self):
+        return SelfNormalisedDR()
 
 
 class TestSwitchDR(EstimatorSuite):
@@ -137,6 +143,11 @@ def loop_dr(rounds):
     return mean([e + w * (r - q) for w, r, e, q in rows(rounds)])
 
 
+def loop_sndr(rounds):
+    top = math.fsum(w * (r - q) for w, r, _, q in rows(rounds))
+    return loop_dm(rounds) + top / math.fsum(w for w, *_ in rows(rounds))
+
+
 def loop_switch(rounds):
     return mean([e + (w * (r - q) if w <= 0.9 else 0.0) for w, r, e, q in rows(rounds)])
 
@@ -176,6 +187,7 @@ PAIRS = [
     (BetaIPS(), loop_beta),
     (DirectMethod(), loop_dm),
     (DoublyRobust(), loop_dr),
+    (SelfNormalisedDR(), loop_sndr),
     (SwitchDR(SwitchDRConfig(threshold=0.9)), loop_switch),
     (ShrunkDR(ShrunkDRConfig(shrinkage=2.5)), loop_shrunk),
     (ItemPositionIPS(), loop_position),
@@ -214,7 +226,7 @@ def test_without_residuals_all_doubly_robust_ones_are_the_direct_method(seed):
     q_BA[np.arange(len(rounds.logged)), rounds.logged.action_B] = rounds.logged.reward_B
     rounds = view(rounds.logged, rounds.target_BA, prediction_BA=q_BA)
     expected = DirectMethod().terms(rounds).value
-    for estimator in (DoublyRobust(), SwitchDR(), ShrunkDR()):
+    for estimator in (DoublyRobust(), SelfNormalisedDR(), SwitchDR(), ShrunkDR()):
         assert estimator.terms(rounds).value == pytest.approx(expected, abs=1e-12)
 
 
@@ -262,6 +274,7 @@ def test_no_overlap_at_all_is_zero_for_ips_and_undefined_for_its_normalised_form
     rounds = view(logged, np.tile([0.0, 1.0], (5, 1)), prediction_BA=np.full((5, 2), 0.3))
     assert IPS().terms(rounds).value == 0.0
     assert np.isnan(SNIPS().terms(rounds).value)
+    assert np.isnan(SelfNormalisedDR().terms(rounds).value)
     assert ClippedIPS().terms(rounds).value == 0.0
     assert DoublyRobust().terms(rounds).value == pytest.approx(0.3)
     assert SwitchDR().terms(rounds).value == pytest.approx(0.3)

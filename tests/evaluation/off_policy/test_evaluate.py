@@ -62,7 +62,7 @@ def test_the_report_is_plain_json(good):
     assert found["rows"][0]["result"]["value"] == report.rows[0].result.value
     assert found["rows"][0]["parameter"] is None
     assert found["diagnostics"]["unsupported_mass"] is None
-    assert len(found["trusted"]) == 8
+    assert len(found["trusted"]) == len(PER_ROUND)
 
 
 def test_one_estimator_alone_says_the_same(good):

@@ -31,6 +31,7 @@ from muma.evaluation.off_policy.logged import Logged, check, check_target
 from muma.evaluation.off_policy.logistic_reward import LogisticReward
 from muma.evaluation.off_policy.reward_model import RewardModel, cross_fit
 from muma.evaluation.off_policy.ridge_reward import RidgeReward
+from muma.evaluation.off_policy.self_normalised_dr import SelfNormalisedDR
 from muma.evaluation.off_policy.snips import SNIPS
 from muma.evaluation.off_policy.switch_dr import SwitchDR
 from muma.evaluation.off_policy.units import Units, errors, units_of
@@ -43,7 +44,8 @@ from muma.evaluation.off_policy.verdict import (
 from muma.evaluation.result import Result
 
 PER_ROUND: tuple[Estimator, ...] = (
-    IPS(), SNIPS(), ClippedIPS(), BetaIPS(), DirectMethod(), DoublyRobust(), SwitchDR(), ShrunkDR(),
+    IPS(), SNIPS(), ClippedIPS(), BetaIPS(), DirectMethod(), DoublyRobust(), SelfNormalisedDR(),
+    SwitchDR(), ShrunkDR(),
 )  # fmt: skip
 """Estimators of the mean reward of a round."""
 
