@@ -5,10 +5,12 @@
 
 1. `coverage_<world>_<estimator>_<interval>`: share of repetitions whose 95 % interval holds the true
    value, for the estimators that promise it; `_low` and `_high` are the exact binomial 95 % interval of
-   that share (2,000 repetitions: standard error 0.005). Worlds: `common` (2,000 rounds, 10 actions, reward rate 0.38), `rare` (5,000 rounds, rate
-   0.028), `users` (500 users of 4 rounds who keep context and luck; `naive` ignores that they belong
-   together), `answers` (500 answers of three slots, the slot above matters). `coverage_inside` and
-   `coverage_cells` count the cells that promise 95 % and have 93 to 97 %;
+   that share (2,000 repetitions: standard error 0.005). Worlds: `common` (2,000 rounds, 10 actions,
+   reward rate 0.38), `rare` (5,000 rounds, rate 0.028), `users` (500 users of 4 rounds who keep context
+   and luck; `naive` ignores that they belong together), `answers` (500 answers of three slots, the slot
+   above matters; probabilities given the slots above) and `positions` (slots that do not matter to each
+   other, marginal probabilities). `coverage_inside` of `coverage_cells` cells that promise 95 % have 93
+   to 97 %;
 2. `rmse_<model>_<propensity>_<estimator>`: root mean squared error on 1,000 rounds with the reward model
    right (it knows the context) or wrong (it does not), propensities `true` or misstated: `blind` (the
    frequency of the action in the log), `blurred` (half way to that) or `noisy` (odds times lognormal

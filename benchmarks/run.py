@@ -35,6 +35,8 @@ BENCHMARKS = {
     "coat": ["coat.py"],
     "rules": ["rules.py"],
     "evidence": ["evidence.py"],
+    "off_policy": ["off_policy.py"],
+    "interval_coverage": ["interval_coverage.py"],
 }
 
 

@@ -29,6 +29,8 @@ NAMES = [
     "coat",
     "rules",
     "evidence",
+    "off_policy",
+    "interval_coverage",
 ]
 
 
