@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from muma.backends.blocks import Flaw, block, publish, sync_folder, verdict, write_all
@@ -246,7 +245,9 @@ def own(batch: pa.RecordBatch, begin: int, length: int) -> pa.RecordBatch:
     """
     if begin == 0 and length >= batch.num_rows:
         return batch
-    return batch.take(pa.array(np.arange(begin, min(begin + length, batch.num_rows))))
+    columns = [column.slice(begin, length) for column in batch.columns]
+    copied = [pa.concat_arrays([column, column.slice(0, 0)]) for column in columns]
+    return pa.RecordBatch.from_arrays(copied, schema=batch.schema)
 
 
 def fitted(batch: pa.RecordBatch, fields: Mapping[str, pa.DataType]) -> list[Any] | None:
