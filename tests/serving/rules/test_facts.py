@@ -149,3 +149,14 @@ def test_a_changed_item_is_seen_by_rules_at_once():
     marked = free.with_items([ItemFact("i3", tags=("new",)), ItemFact("z", tags=("new",))])
     assert rules.allowed(ask, marked)[[3, 5]].tolist() == [False, False]
     assert rules.allowed(ask, free)[[3, 5]].tolist() == [True, True]
+
+
+def test_a_snapshot_that_was_passed_over_is_not_forgotten():
+    rules = RuleSet.parse([{"kind": "without", "id": "x", "select": {"tags_any": ["new"]}}])
+    facts = ItemFacts.empty().with_items(ItemFact(f"i{k}") for k in range(3))
+    ask = Ask("r", time=NOW)
+    rules.allowed(ask, facts)
+    later = facts.with_item(ItemFact("i0", tags=("new",))).with_item(ItemFact("i1", tags=("new",)))
+    assert rules.allowed(ask, later).tolist() == [False, False, True]
+    other = facts.with_item(ItemFact("i2", tags=("new",)))
+    assert rules.allowed(ask, other).tolist() == [True, True, False]
