@@ -50,11 +50,8 @@ class Seen(Rule):
         if self.config.session and fact.id in case.ask.session:
             return True
         at = case.user.seen_at_n
-        times = [
-            case.ask.time if at is None else int(at[n])
-            for n, seen in enumerate(case.user.seen_n.tolist())
-            if seen == item
-        ]
+        places = np.flatnonzero(case.user.seen_n == item).tolist()
+        times = [case.ask.time if at is None else int(at[n]) for n in places]
         if not times:
             return False
         horizon = self.config.horizon_hours

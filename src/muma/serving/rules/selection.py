@@ -89,12 +89,12 @@ class Selection(Config):
 
     def holds(self, fact: ItemFact, time: int) -> bool:
         """Whether one item passes, said once more without arrays."""
-        tags, young, old = set(fact.tags), self.younger_than_hours, self.older_than_hours
+        tags, young, old = fact.tags, self.younger_than_hours, self.older_than_hours
         age = None if fact.published_at is None else time - fact.published_at
         return (
             (not self.items or fact.id in self.items)
-            and (not self.tags_any or not tags.isdisjoint(self.tags_any))
-            and tags.issuperset(self.tags_all)
+            and (not self.tags_any or any(tag in tags for tag in self.tags_any))
+            and all(tag in tags for tag in self.tags_all)
             and (not self.categories or fact.category in self.categories)
             and (not self.authors or fact.author in self.authors)
             and (not self.domains or fact.domain in self.domains)
