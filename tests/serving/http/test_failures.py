@@ -9,8 +9,16 @@ import pytest
 
 from door_support import house, with_engine, without
 from muma.errors import (
-    ArtifactError, ConfigError, DataError, MumaError, NotFittedError, RetryLater, SourceError,
-    StoreError, StreamError, UnknownIdError,
+    ArtifactError,
+    ConfigError,
+    DataError,
+    MumaError,
+    NotFittedError,
+    RetryLater,
+    SourceError,
+    StoreError,
+    StreamError,
+    UnknownIdError,
 )  # fmt: skip
 from muma.serving.http.logs import JsonLines
 
@@ -82,7 +90,9 @@ def test_what_becomes_of_an_error(tmp_path, error, status, kind):
         if kind == "busy":
             assert sent.headers["retry-after"] == "3"
         counted = opened.call("GET", "/metrics").text
-        assert ('muma_unexpected_errors_total{kind="internal"} 8' in counted) == (kind == "internal")
+        assert ('muma_unexpected_errors_total{kind="internal"} 8' in counted) == (
+            kind == "internal"
+        )
 
 
 def test_an_unexpected_error_is_in_the_log_with_its_trace_and_request(tmp_path, caplog):
@@ -140,7 +150,10 @@ def test_parts_begin_in_order_and_all_of_them_end(tmp_path):
 
     ends = (lambda: seen.append("flush"), failing, lambda: seen.append("close"))
     begins = (lambda: seen.append("open"), lambda: seen.append("warm"))
-    with pytest.raises(BaseException) as caught, house(tmp_path, on_start=begins, on_stop=ends) as opened:  # noqa: PT012
+    with (
+        pytest.raises(BaseException) as caught,
+        house(tmp_path, on_start=begins, on_stop=ends) as opened,
+    ):  # noqa: PT012
         assert seen == ["open", "warm"]
         opened.call("GET", "/healthz")
     assert seen == ["open", "warm", "flush", "fails", "close"]
@@ -159,7 +172,9 @@ def test_more_work_than_may_wait_is_turned_away(tmp_path):
     with house(tmp_path, change=without(intake=Slow()), config=bounds) as opened:
         with ThreadPoolExecutor(6) as pool:
             kinds = list(
-                pool.map(lambda _: opened.call("POST", "/v1/events", EVENT).json()["type"], range(6))
+                pool.map(
+                    lambda _: opened.call("POST", "/v1/events", EVENT).json()["type"], range(6)
+                )
             )
         assert kinds.count("urn:muma:unavailable") >= 2
         assert kinds.count("urn:muma:busy") >= 1

@@ -80,7 +80,9 @@ def test_every_example_that_is_sent_is_taken_and_the_answer_is_of_its_type(fresh
             fresh.mine.models.promote("2", who="test")
         if method == "DELETE" and "rules/" in path:
             fresh.mine.rules.__init__()
-            fresh.mine.rules.put([{"id": "no-gore"}], version=fresh.mine.rules.get().version, who="t")
+            fresh.mine.rules.put(
+                [{"id": "no-gore"}], version=fresh.mine.rules.get().version, who="t"
+            )
         if "users" in path:
             fresh.mine.engine.learn("u1", "n2", time=0)
         sent = fresh.call(method, path, body, params=query or None)

@@ -42,7 +42,9 @@ def test_the_same_request_id_gives_the_same_answer(at):
 def test_everything_of_a_wish_reaches_the_engine(at, monkeypatch):
     asked = []
     whole = SmallEngine.answer
-    monkeypatch.setattr(SmallEngine, "answer", lambda self, ask: asked.append(ask) or whole(self, ask))
+    monkeypatch.setattr(
+        SmallEngine, "answer", lambda self, ask: asked.append(ask) or whole(self, ask)
+    )
     body = {
         "user": "u1", "session": ["n1"], "count": 7, "domains": ["news", "video"],
         "context": {"page": "home", "device": 2}, "region": "NO", "age": 30,

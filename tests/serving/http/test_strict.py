@@ -81,7 +81,9 @@ def test_what_is_no_json(at, text):
     problem(at.http.post(RECOMMEND, content=text, headers=_sent(at)), 400)
 
 
-@pytest.mark.parametrize("text", [b'{"context": {"page": 1e999}}', b'{"context": {"page": -1e999}}'])
+@pytest.mark.parametrize(
+    "text", [b'{"context": {"page": 1e999}}', b'{"context": {"page": -1e999}}']
+)
 def test_no_infinities(at, text):
     problem(at.http.post(RECOMMEND, content=text, headers=_sent(at)), 422)
 
@@ -156,7 +158,9 @@ def test_a_large_body_that_does_not_say_its_size(at):
 
 def test_too_many_events_at_once(at):
     many = [{**GOOD, "event_id": str(n)} for n in range(1_001)]
-    assert problem(at.call("POST", "/v1/events", many), 413)["detail"].startswith("a batch may hold 1000")
+    assert problem(at.call("POST", "/v1/events", many), 413)["detail"].startswith(
+        "a batch may hold 1000"
+    )
     assert at.call("POST", "/v1/events", many[:1_000]).json()["accepted"] == 1_000
     problem(at.call("POST", "/v1/events", []), 422)
 
