@@ -7,7 +7,9 @@ The file holds for each study `NAME x` [N, P] standardised terms, `NAME t` 0 / 1
 stands apart from .venv-peers because dowhy holds scipy below what is there. Prints one JSON object; studies
 `ihdp*` are told as mean and standard deviation of absolute errors.
 
-dowhy's propensity model is given without a penalty, as ours; its own default is a ridge of strength 1.
+dowhy's propensity model is given without a penalty, as ours; its own default is a ridge of strength 1. Its
+weights clip scores at 0.05 and 0.95 by default; `unclipped` takes that away. econml has no effect on the
+treated of its own: its linear effects are averaged over them.
 """
 
 from __future__ import annotations
@@ -55,20 +57,20 @@ def by_dowhy(x, t, y, att):
     model = CausalModel(table, treatment="t", outcome="y", common_causes=names)
     estimand = model.identify_effect(proceed_when_unidentifiable=True)
     found = {}
-    for name, options in (
-        ("matching", {}),
-        ("weighting", {"weighting_scheme": "ips_normalized_weight"}),
+    weighting = {"weighting_scheme": "ips_normalized_weight"}
+    for name, method, options in (
+        ("matching", "matching", {}),
+        ("weighting", "weighting", weighting),
+        ("weighting_unclipped", "weighting", weighting),
     ):
+        logistic = {"propensity_score_model": LogisticRegression(C=np.inf, max_iter=5000)}
+        if name == "weighting_unclipped":
+            logistic |= {"min_ps_score": 1e-9, "max_ps_score": 1 - 1e-9}
         answer = model.estimate_effect(
             estimand,
-            method_name=f"backdoor.propensity_score_{name}",
+            method_name=f"backdoor.propensity_score_{method}",
             target_units="att" if att else "ate",
-            method_params={
-                "init_params": {
-                    "propensity_score_model": LogisticRegression(C=np.inf, max_iter=5000)
-                },
-                **options,
-            },
+            method_params={"init_params": logistic, **options},
         )
         found[f"dowhy_{name}"] = (float(answer.value), None, None)
     return found
