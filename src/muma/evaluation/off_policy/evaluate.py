@@ -5,10 +5,7 @@ Shape: B rounds, A actions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +26,7 @@ from muma.evaluation.off_policy.ips import IPS
 from muma.evaluation.off_policy.item_position_ips import ItemPositionIPS
 from muma.evaluation.off_policy.logged import Logged, check, check_target
 from muma.evaluation.off_policy.logistic_reward import LogisticReward
+from muma.evaluation.off_policy.report import OffPolicyReport, OffPolicyRow
 from muma.evaluation.off_policy.reward_model import RewardModel, cross_fit
 from muma.evaluation.off_policy.ridge_reward import RidgeReward
 from muma.evaluation.off_policy.self_normalised_dr import SelfNormalisedDR
@@ -51,63 +49,6 @@ PER_ROUND: tuple[Estimator, ...] = (
 
 PER_ANSWER: tuple[Estimator, ...] = (ItemPositionIPS(), CascadeDR())
 """Estimators of the summed reward of an answer with several slots."""
-
-
-@dataclass(frozen=True)
-class OffPolicyRow:
-    """One estimator's word.
-
-    Attributes:
-        result: value with its interval; `n` units, `label` the estimator's name.
-        reasons: why not to trust it, in words; empty where nothing speaks against it.
-        consistent: whether the interval claims to cover the true value at its level.
-        parameter: clip, threshold, shrinkage or baseline in use; NaN where there is none.
-        chosen: whether the parameter was chosen on this log.
-    """
-
-    result: Result
-    reasons: tuple[str, ...]
-    consistent: bool
-    parameter: float
-    chosen: bool
-
-    @property
-    def trusted(self) -> bool:
-        """Whether nothing speaks against the estimate."""
-        return not self.reasons
-
-
-@dataclass(frozen=True)
-class OffPolicyReport:
-    """All estimators on one log.
-
-    Attributes:
-        rows: one an estimator, in the order asked.
-        diagnostics: overlap of the policies.
-        interval: name of the interval.
-        level: its confidence level.
-        per_answer: whether values are those of answers; else of rounds.
-        logged: mean reward of the policy that acted, with its interval.
-    """
-
-    rows: tuple[OffPolicyRow, ...]
-    diagnostics: Diagnostics
-    interval: str
-    level: float
-    per_answer: bool
-    logged: Result
-
-    def row(self, name: str) -> OffPolicyRow:
-        """The row of an estimator.
-
-        Raises:
-            KeyError: it was not asked.
-        """
-        return {row.result.label: row for row in self.rows}[name]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers; NaN and infinity become None."""
-        return _plain(asdict(self) | {"trusted": [row.trusted for row in self.rows]})
 
 
 def evaluate_policy(
@@ -287,13 +228,3 @@ def _model_bias(rounds: Rounds, units: Units) -> tuple[float, float]:
     error_U = errors(residual, units)
     spread = float(np.sqrt(error_U @ error_U)) / units.count
     return -residual.value, -residual.value / spread if spread > 0 else 0.0
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
