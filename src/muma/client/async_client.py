@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from muma.client.calls import Base, Call, Calls, Retries, checked_url, decoded, request
+from muma.client.calls import Base, Call, Calls, Retries, decoded, request
 from muma.errors import ServiceError
 from muma.serving.http.answers import (
     AnswerBody,
@@ -47,8 +47,7 @@ class AsyncClient(Base):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(url, key=key, timeout_s=timeout_s, retries=retries)
-        with checked_url(url):
-            self._http = httpx.AsyncClient(**self.settings, transport=transport)
+        self._http = httpx.AsyncClient(**self.settings, transport=transport)
 
     async def recommend(self, *, request_id: str | None = None, **wish: Any) -> AnswerBody:
         """A list."""

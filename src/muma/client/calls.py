@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import quote
@@ -189,7 +188,7 @@ class Base:
         self, url: str, *, key: str, timeout_s: float = 10.0, retries: Retries | None = None
     ) -> None:
         self.settings: dict[str, Any] = {
-            "base_url": url,
+            "base_url": checked_url(url),
             "timeout": timeout_s,
             "headers": {"authorization": f"Bearer {key}", "accept": "application/json"},
         }
@@ -212,13 +211,19 @@ class Base:
         return self.retries.pause_s(attempt, asked_s)
 
 
-@contextmanager
-def checked_url(url: str) -> Iterator[None]:
-    """Say clearly that an address is none."""
+def checked_url(url: str) -> str:
+    """The address, if it is one of a service.
+
+    Raises:
+        ServiceError: it is none.
+    """
     try:
-        yield
+        parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ServiceError(f"{url!r} is no address of a service: {error}") from None
+    if parsed.scheme not in ("http", "https") or not parsed.host.strip("["):
+        raise ServiceError(f"{url!r} is no address of a service; write http://127.0.0.1:8000")
+    return url
 
 
 def request(call: Call[Any]) -> dict[str, Any]:

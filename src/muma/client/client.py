@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from muma.client.calls import Base, Call, Calls, Retries, checked_url, decoded, request
+from muma.client.calls import Base, Call, Calls, Retries, decoded, request
 from muma.errors import ServiceError
 from muma.serving.http.answers import (
     AnswerBody,
@@ -50,8 +50,7 @@ class Client(Base):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(url, key=key, timeout_s=timeout_s, retries=retries)
-        with checked_url(url):
-            self._http = httpx.Client(**self.settings, transport=transport)
+        self._http = httpx.Client(**self.settings, transport=transport)
 
     def recommend(self, *, request_id: str | None = None, **wish: Any) -> AnswerBody:
         """A list; `wish` is the body of `POST /v1/recommendations`: user, count, filters ..."""

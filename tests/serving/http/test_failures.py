@@ -150,12 +150,14 @@ def test_parts_begin_in_order_and_all_of_them_end(tmp_path):
 
     ends = (lambda: seen.append("flush"), failing, lambda: seen.append("close"))
     begins = (lambda: seen.append("open"), lambda: seen.append("warm"))
-    with (
-        pytest.raises(BaseException) as caught,
-        house(tmp_path, on_start=begins, on_stop=ends) as opened,
-    ):  # noqa: PT012
-        assert seen == ["open", "warm"]
-        opened.call("GET", "/healthz")
+
+    def live():
+        with house(tmp_path, on_start=begins, on_stop=ends) as opened:
+            assert seen == ["open", "warm"]
+            opened.call("GET", "/healthz")
+
+    with pytest.raises(BaseException) as caught:
+        live()
     assert seen == ["open", "warm", "flush", "fails", "close"]
     assert "cannot flush" in repr(caught.value) or "cannot flush" in repr(caught.value.__dict__)
 
