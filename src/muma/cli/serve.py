@@ -58,9 +58,7 @@ def serve(
 
     Python: muma.app.service.make.open_service(config)
     """
-    require("granian", extra="serve")
-    from muma.serving.http.server import ServerConfig
-    from muma.serving.http.server import serve as listen
+    server = require("muma.serving.http.server", extra="serve")
 
     overrides = list(set_ or ())
     config = read_recipe(recipe, overrides=overrides)
@@ -76,8 +74,8 @@ def serve(
         out.print(f"key (shown this once): [bold]{token}[/]", soft_wrap=True)
     scheme = "https" if certificate else "http"
     out.print(f"listening on {scheme}://{host}:{port}", soft_wrap=True)
-    listen(
-        ServerConfig(
+    server.serve(
+        server.ServerConfig(
             factory="muma.app.service.make.make",
             arguments={
                 "recipe": recipe,

@@ -379,7 +379,8 @@ def _slate(
 def _by_sources(item_N: np.ndarray, score_NS: np.ndarray, names: tuple[str, ...] = ()) -> Slate:
     """Candidates by the mean of what their sources say; a source that is silent says 0."""
     value_NS = np.ascontiguousarray(score_NS, dtype=np.float32)
-    score_N = np.nan_to_num(value_NS.astype(np.float64), nan=0.0).mean(axis=1)
+    said_NS = np.nan_to_num(value_NS.astype(np.float64), nan=0.0)
+    score_N = said_NS.sum(axis=1) / max(said_NS.shape[1], 1)
     order_N = np.argsort(-score_N, kind="stable")
     names = names or tuple(str(place) for place in range(value_NS.shape[1]))
     columns = tuple(f"{SOURCE}{name}" for name in names)

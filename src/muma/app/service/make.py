@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import polars as pl
-
 from muma.app.config import AppConfig, read_recipe
+from muma.app.service.clock import log_clock, machine_clock
 from muma.app.service.parts import (
     AuditKept,
     EventsIn,
@@ -24,17 +21,21 @@ from muma.app.serving_bundle import bundle_of
 from muma.app.streaming import state_folder
 from muma.backends.lmdb_purge import purge
 from muma.config import build
-from muma.errors import ConfigError
-from muma.events.event import EventLog
 from muma.events.log_folder import open_log
 from muma.serving.audit import AuditLog
 from muma.serving.bundle import Bundle
 from muma.serving.catalogue import item_facts
 from muma.serving.engine import EngineConfig, ServingEngine, Versions
-from muma.serving.erasure.erasable import Residue, Subject
+from muma.serving.erasure.erasable import Subject
 from muma.serving.erasure.erasure import Erasure
 from muma.serving.erasure.evidence import ErasableEvidence
-from muma.serving.erasure.parts import ErasableModels, ErasableState, ErasableStream, Learned
+from muma.serving.erasure.parts import (
+    ErasableLog,
+    ErasableModels,
+    ErasableState,
+    ErasableStream,
+    Learned,
+)
 from muma.serving.evidence.log import EvidenceLog, EvidenceLogConfig
 from muma.serving.http.service import Service
 from muma.serving.keys import KeyFile
@@ -95,7 +96,7 @@ def open_service(config: AppConfig, *, time_of: Time = "now") -> Opened:
     log = open_log(folder / "log")
     bundle = bundle_of(config, log)
     until = bundle.learned_until if section.begin == "test" else None
-    clock = _clock(log, until) if time_of == "log" else (lambda: time.time_ns() // 1_000)
+    clock = log_clock(log, until) if time_of == "log" else machine_clock
     engine_config = EngineConfig(
         seed=section.explore, editorial=section.editorial, similar=section.similar
     )
@@ -161,24 +162,6 @@ class _State(ErasableState):
                 self._running.resume()
 
 
-class _TrainingLog:
-    """The log that models were trained on; it names the user until it is made anew."""
-
-    name = "training log"
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def erase(self, subject: Subject) -> Mapping[str, int]:  # noqa: ARG002 - said by `residue`
-        return {}
-
-    def residue(self, subject: Subject) -> Sequence[Residue]:
-        if subject.index < 0:
-            return ()
-        where = f"the log of the training in {self._folder}"
-        return [Residue(where, "the source is ingested anew without the user")]
-
-
 def _erasure(
     config: AppConfig,
     running: Running,
@@ -192,18 +175,9 @@ def _erasure(
     learned = [Learned(f"sources and rankers {bundle.version}", bundle.learned_until)]
     parts = [
         ErasableEvidence(config.folder / "evidence", log=evidence, item_columns=others),
-        stream, _State(running), ErasableModels(lambda: learned), _TrainingLog(config.folder / "log"),
+        stream, ErasableLog(config.folder / "log"), _State(running), ErasableModels(lambda: learned),
     ]  # fmt: skip
     return Erasure(config.folder / "erasure", parts, clock=clock, find=stream.find)
-
-
-def _clock(log: EventLog, until: int | None) -> Callable[[], int]:
-    """A clock that begins at `until`, or just after the log's last event, and runs at its own pace."""
-    last = log.events.select(pl.col("timestamp").max()).collect().item()
-    if last is None:
-        raise ConfigError("the log holds no event; there is no moment to begin at")
-    start, began = int(last) + 1 if until is None else until, time.monotonic_ns()
-    return lambda: start + (time.monotonic_ns() - began) // 1_000
 
 
 def keys_of(config: AppConfig, *, clock: Callable[[], int]) -> KeyFile:

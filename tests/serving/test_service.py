@@ -1,0 +1,268 @@
+"""A recipe as a running service: what it answers, what it keeps, what it forgets."""
+
+import dataclasses
+import time
+
+import numpy as np
+import pytest
+
+from muma.app.config import read_recipe
+from muma.app.service.make import open_service
+from muma.app.service.parts import EventsIn
+from muma.app.serving_lists import PipelineRecommender
+from muma.app.training import train_recipe
+from muma.errors import ArtifactError, DataError, StoreError, UnknownIdError
+from muma.serving.evidence.replay import replay
+from muma.serving.parts import Event, Item
+from muma.serving.recommending import Ask, Filters
+from muma.serving.rules.ruleset import RuleSet
+from ranked_support import BLOCKS, write_feed
+
+WANTED = """
+[features.filters.wanted]
+kinds = ["click"]
+
+[features.sequences.wanted]
+key = "user"
+of = "wanted"
+length = 300
+"""
+GREEDY = 'policy={use = "muma.policy.greedy.Greedy"}'
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    place = write_feed(tmp_path_factory.mktemp("feed"), blocks=BLOCKS + WANTED)
+    train_recipe(read_recipe(place))
+    return place
+
+
+@pytest.fixture(scope="module")
+def opened(recipe):
+    found = open_service(read_recipe(recipe), time_of="log")
+    yield found
+    found.close()
+
+
+def ask(opened, name, **more):
+    return Ask(name, opened.clock(), **{"deadline_us": 10**9, **more})
+
+
+def items(evidence):
+    return [one.item for one in evidence.answer.items]
+
+
+def parts(opened):
+    return opened.service.tenants.get("default")
+
+
+def test_the_best_list_is_that_of_the_offline_pipeline(recipe, opened):
+    config = read_recipe(recipe, overrides=[GREEDY])
+    offline = PipelineRecommender(config, at_us=opened.clock())
+    live = opened.engine.versions
+    from muma.config import build
+
+    greedy = dataclasses.replace(live, policy=build(config.policy, where="policy"))
+    opened.engine.swap(lambda _: greedy)
+    try:
+        for user in ("u1", "u7", "u20"):
+            expected = offline.answer(user, 6)
+            at = offline.at_us
+            found = opened.engine.answer(
+                Ask(f"same {user}", at, user=user, count=6, deadline_us=10**9)
+            )
+            assert items(found) == [one.item for one in expected.items]
+            for mine, theirs in zip(found.answer.items, expected.items, strict=True):
+                assert mine.score == pytest.approx(theirs.score, abs=1e-5)
+                assert mine.propensity == 1.0
+                assert mine.sources == theirs.sources
+                for label, p in theirs.probability.items():
+                    assert mine.probability[label] == pytest.approx(p, abs=1e-5)
+    finally:
+        opened.engine.swap(lambda _: live)
+
+
+def test_propensities_are_of_a_stochastic_policy_and_choices_reproduce(opened):
+    one, two = (opened.engine.answer(ask(opened, "again", user="u3", count=8)) for _ in range(2))
+    other = opened.engine.answer(ask(opened, "another", user="u3", count=8))
+    assert items(one) == items(two)
+    np.testing.assert_array_equal(one.propensity_K, two.propensity_K)
+    assert ((one.propensity_K > 0) & (one.propensity_K <= 1)).all()
+    assert (one.support_K > 1).all()
+    drawn = [
+        items(opened.engine.answer(ask(opened, f"r{n}", user="u3", count=8))) for n in range(8)
+    ]
+    assert any(each != items(other) for each in drawn)
+
+
+@pytest.mark.parametrize("explain", [False, True])
+@pytest.mark.parametrize("user", ["u5", "nobody", None])
+def test_an_answer_replays_bit_for_bit(opened, user, explain):
+    evidence = opened.engine.answer(ask(opened, "replayed", user=user, count=5, explain=explain))
+    found = replay(evidence, opened.engine)
+    assert found.equal, str(found)
+    if explain:
+        assert all(one.reason for one in evidence.answer.items)
+
+
+def test_a_replay_needs_the_versions_of_then(opened):
+    evidence = opened.engine.answer(ask(opened, "old", user="u5"))
+    before = opened.engine.versions
+    other = dataclasses.replace(before.bundle, version="other")
+    opened.engine.swap(lambda v: dataclasses.replace(v, bundle=other))
+    try:
+        with pytest.raises(ArtifactError, match="models"):
+            opened.engine.replay(evidence)
+    finally:
+        opened.engine.swap(lambda _: before)
+
+
+def test_a_stranger_a_session_and_a_wish_not_to_be_profiled(opened):
+    stranger = opened.engine.answer(ask(opened, "s", user="who?"))
+    nobody = opened.engine.answer(ask(opened, "s"))
+    unprofiled = opened.engine.answer(ask(opened, "s", user="u1", session=("a3",), profiling=False))
+    assert items(stranger) == items(nobody) == items(unprofiled)
+    assert unprofiled.user_index == -1
+    assert not len(unprofiled.history_L)
+    session = opened.engine.answer(ask(opened, "s", session=("a3", "a5", "unheard of")))
+    assert session.history_L.tolist() == [
+        opened.engine.versions.facts.dense(name) for name in ("a3", "a5")
+    ]
+
+
+def test_own_candidates_are_ranked_and_unknown_ones_said(opened):
+    found = opened.engine.answer(
+        ask(opened, "own", user="u2", count=5, candidates=("a1", "a2", "a9", "nothing"))
+    )
+    assert sorted(items(found)) == ["a1", "a2", "a9"]
+    assert found.answer.degraded == ("candidates: 1 are not known",)
+
+
+def test_rules_and_wishes_hold_whatever_fails(opened, monkeypatch):
+    before = opened.engine.versions
+    rules = RuleSet.parse([{"kind": "blocked", "id": "out", "items": ["a1", "a3", "a5"]}])
+    opened.engine.swap(lambda v: dataclasses.replace(v, rules=rules))
+    forbidden = {"a1", "a3", "a5", "a7"}
+
+    def refused(*_, **__):
+        raise StoreError("the disk is gone")
+
+    try:
+        for broken in ((), ("known",), ("features",), ("known", "features")):
+            with monkeypatch.context() as patch:
+                for name in broken:
+                    patch.setattr(opened.running, name, refused)
+                for count in (1, 20, 30):
+                    found = opened.engine.answer(
+                        ask(opened, "ruled", user="u1", count=count, exclude=("a7",))
+                    )
+                    assert not forbidden & set(items(found))
+                    assert len(items(found)) == min(count, 20)  # 24 items, four forbidden
+                    assert len(found.answer.degraded) == len(broken)
+        near = opened.engine.similar("a9", 20, ask(opened, "near"))
+        assert not {"a1", "a3", "a5", "a9"} & {one.item for one in near.items}
+    finally:
+        opened.engine.swap(lambda _: before)
+
+
+def test_the_editors_list_stands_in_where_no_source_can(opened, monkeypatch):
+    before = opened.engine.versions
+    monkeypatch.setattr(
+        opened.engine, "config", opened.engine.config.model_copy(update={"editorial": ("a4", "a2")})
+    )
+    empty = dataclasses.replace(before.bundle, sources={})
+    opened.engine.swap(lambda v: dataclasses.replace(v, bundle=empty))
+    try:
+        found = opened.engine.answer(ask(opened, "edited", user="u1", count=3))
+        assert {"a4", "a2"} <= set(items(found))
+        by = {one.item: one.sources for one in found.answer.items}
+        assert by["a4"] == ("editors",)
+        assert len(found.answer.items) == 3
+    finally:
+        opened.engine.swap(lambda _: before)
+
+
+def test_no_time_left_is_said(opened):
+    found = opened.engine.answer(ask(opened, "late", user="u1", explain=True, deadline_us=1))
+    assert found.answer.degraded == ("rank: no time was left", "words: no time was left")
+    assert len(found.answer.items) == 10
+    assert replay(found, opened.engine).equal
+
+
+def test_filters_and_empty_results(opened):
+    found = opened.engine.answer(ask(opened, "f", user="u1", filters=Filters(tags_any=("none",))))
+    assert found.answer.items == ()
+    assert len(found.propensity_K) == 0
+
+
+def test_an_unknown_context_is_refused(opened):
+    with pytest.raises(DataError, match="'tab'"):
+        opened.engine.answer(ask(opened, "c", user="u1", context={"tab": 1}))
+
+
+def until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+def test_a_click_changes_the_next_answer(opened):
+    assert isinstance(parts(opened).intake, EventsIn)
+    now = opened.clock()
+    click = Event("e1", "new one", "click", item_id="a2", timestamp=now, domain="news")
+    taken = parts(opened).intake.put([click], received_at=now)
+    assert taken.accepted == 1
+
+    def read():
+        return opened.engine.answer(ask(opened, "n", user="new one")).history_L.tolist()
+
+    until(lambda: read() == [opened.engine.versions.facts.dense("a2")])
+    told = opened.engine.user("new one")
+    assert [one["item"] for one in told["history"]] == ["a2"]
+    with pytest.raises(UnknownIdError):
+        opened.engine.user("never")
+
+
+def test_an_item_that_is_put_can_be_held_back(opened):
+    catalogue = parts(opened).items
+    now = opened.clock()
+    assert catalogue.put([Item("fresh", title="Fresh", embargo_until=now + 10**15)]) == 1
+    assert opened.engine.versions.facts.dense("fresh") == len(opened.running.items()) - 1
+    wanted = ask(opened, "fr", candidates=("fresh", "a1"))
+    assert items(opened.engine.answer(wanted)) == ["a1"]
+    assert catalogue.put([Item("fresh", title="Fresh now")]) == 0
+    assert "fresh" in items(opened.engine.answer(wanted))
+    assert [one.item_id for one in catalogue.get(["fresh", "no", "a1"])] == ["fresh", "a1"]
+
+
+def test_rules_that_are_put_hold_for_the_next_answer(opened):
+    book = parts(opened).rules
+    first = book.get()
+    then = book.put(
+        [{"kind": "blocked", "id": "no-a1", "items": ["a1"]}], version=first.version, who="k"
+    )
+    assert "a1" not in items(opened.engine.answer(ask(opened, "r", user="u1", count=24)))
+    book.put([], version=then.version, who="k")
+    assert "a1" in items(opened.engine.answer(ask(opened, "r", user="u1", count=24)))
+
+
+def test_evidence_is_kept_and_forgotten_with_the_user(opened):
+    engine = parts(opened).engine
+    kept = engine.answer(ask(opened, "kept", user="u9"))
+    opened.evidence.flush()
+    found = parts(opened).decisions.get("kept")
+    assert found.answer.items == kept.answer.items
+    receipt = parts(opened).forgetting.erase("u9", who="k")
+    assert {"evidence", "events", "features"} <= set(receipt["parts"])
+    assert receipt["residue"]  # the models, until their next fit
+    after = parts(opened).decisions.get("kept")
+    assert after.ask.user != "u9"
+    np.testing.assert_array_equal(after.propensity_K, kept.propensity_K)
+    until(lambda: opened.running.trouble() is None)
+    with pytest.raises(UnknownIdError):
+        opened.engine.user("u9")
+    stranger, gone = (
+        opened.engine.answer(ask(opened, "same", user=user)) for user in ("who?", "u9")
+    )
+    assert items(stranger) == items(gone)
