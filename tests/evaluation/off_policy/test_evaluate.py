@@ -121,6 +121,7 @@ def test_a_target_far_from_the_log_is_not_trusted_for_its_weights():
     words = " ".join(report.row("IPS").reasons)
     assert "weigh as much as" in words
     assert "(Pareto k" in words
+    assert "too thin to check what clipping costs" in " ".join(report.row("clipped IPS").reasons)
     assert "too thin to check the reward model" in " ".join(report.row("DM").reasons)
 
 

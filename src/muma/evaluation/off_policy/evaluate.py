@@ -217,8 +217,9 @@ def _judge(
     else:
         tail = weight_tail(terms.weight_B, rounds.logged.reward_B, units)
         reasons += weight_reasons(tail, units.count, config)
-    if terms.residual and not estimator.consistent and thin:
-        reasons.append(f"the log is too thin to check the reward model: {thin[0]}")
+    if thin and not estimator.consistent:
+        unchecked = "the reward model" if terms.residual else "what clipping costs"
+        reasons.append(f"the log is too thin to check {unchecked}: {thin[0]}")
     return result, reasons
 
 
