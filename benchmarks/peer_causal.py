@@ -54,8 +54,6 @@ def by_dowhy(x, t, y, att):
     names = [f"x{p}" for p in range(x.shape[1])]
     table = pd.DataFrame(x, columns=names)
     table["t"], table["y"] = t.astype(bool), y
-    model = CausalModel(table, treatment="t", outcome="y", common_causes=names)
-    estimand = model.identify_effect(proceed_when_unidentifiable=True)
     found = {}
     weighting = {"weighting_scheme": "ips_normalized_weight"}
     for name, method, options in (
@@ -63,6 +61,9 @@ def by_dowhy(x, t, y, att):
         ("weighting", "weighting", weighting),
         ("weighting_unclipped", "weighting", weighting),
     ):
+        # a model of its own each time: the scores, once clipped, stay in its table
+        model = CausalModel(table.copy(), treatment="t", outcome="y", common_causes=names)
+        estimand = model.identify_effect(proceed_when_unidentifiable=True)
         logistic = {"propensity_score_model": LogisticRegression(C=np.inf, max_iter=5000)}
         if name == "weighting_unclipped":
             logistic |= {"min_ps_score": 1e-9, "max_ps_score": 1 - 1e-9}

@@ -149,3 +149,20 @@ def test_repeats_average_the_weights_of_the_splits(fresh):
     want = [np.where(world.study.treated_N, 1 / e, 1 / (1 - e)) for e in design.propensity.score_RN]
     np.testing.assert_allclose(design.weight_N, np.mean(want, axis=0))
     assert np.isfinite(design.freeze().estimate(world.outcome_N).error)
+
+
+def test_clipping_bounds_the_weights_and_spares_small_scores_of_att(fresh):
+    world = fresh(8, units=400, strength=2.5)
+    options = {"method": "weighting", "folds": 4, "clip": 0.05}
+    ate, att, free = (
+        make_design(world.study, DesignConfig(**{**options, **more}))
+        for more in ({"estimand": "ate"}, {}, {"clip": 0.0})
+    )
+    raw = free.propensity.score_N
+    assert raw.min() < 0.05 < 0.95 < raw.max()
+    np.testing.assert_allclose(ate.propensity.score_N, np.clip(raw, 0.05, 0.95))
+    np.testing.assert_allclose(att.propensity.score_N, np.minimum(raw, 0.95))
+    assert ate.weight_N.max() <= 20 + 1e-9
+    assert att.weight_N.max() <= 19 + 1e-9
+    assert DesignConfig(method="aipw").limit == 0.01
+    assert DesignConfig().limit == 0

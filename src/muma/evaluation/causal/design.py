@@ -58,7 +58,8 @@ class DesignConfig(Config):
         scale: where distances are measured.
         bias_correction: adjust each match by a linear model of the outcome (Abadie and Imbens 2011).
         trim: leave out scores outside [trim, 1 - trim] (`att`: above 1 - trim).
-        clip: scores are moved into [clip, 1 - clip], so that no unit counts more than 1 / clip; None
+        clip: scores are moved into [clip, 1 - clip] (`att`: only from above), so that no unit counts
+            more than 1 / clip; None
             takes 0.01 with cross-fitting, where a unit may surprise a model that has not seen it,
             and 0 otherwise.
         folds: cross-fitting folds; None takes 5 for AIPW and 1 (none) otherwise.
@@ -219,10 +220,15 @@ def make_design(
 
 
 def clipped(scores: Propensity, config: DesignConfig) -> Propensity:
-    """Scores moved into the limits of the config."""
+    """Scores moved into the limits of the config.
+
+    For `att` only from above: there a small score is a small weight, and raising it would count people
+    who resemble no treated one.
+    """
     if config.limit == 0:
         return scores
-    score_RN = np.clip(scores.score_RN, config.limit, 1 - config.limit)
+    lowest = 0.0 if config.estimand == "att" else config.limit
+    score_RN = np.clip(scores.score_RN, lowest, 1 - config.limit)
     return replace(scores, score_RN=score_RN)
 
 
