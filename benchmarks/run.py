@@ -28,6 +28,7 @@ BENCHMARKS = {
     "ranking": ["ranking.py"],
     "drift": ["drift.py"],
     "pipeline": ["pipeline.py"],
+    "door": ["door.py"],
     "ctr": ["ctr.py"],
     "causal": ["causal.py"],
     "policy": ["policy.py"],

@@ -22,6 +22,7 @@ NAMES = [
     "ranking",
     "drift",
     "pipeline",
+    "door",
     "ctr",
     "causal",
     "policy",

@@ -221,7 +221,7 @@ def checked_url(url: str) -> str:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ServiceError(f"{url!r} is no address of a service: {error}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host.strip("["):
+    if parsed.scheme not in ("http", "https") or not parsed.host:
         raise ServiceError(f"{url!r} is no address of a service; write http://127.0.0.1:8000")
     return url
 
