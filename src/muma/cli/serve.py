@@ -23,7 +23,7 @@ from muma.cli.terminal import (
     progress_bars,
 )  # fmt: skip
 from muma.errors import ConfigError
-from muma.optional import require
+from muma.serving import loading
 
 keys = typer.Typer(
     name="keys",
@@ -58,7 +58,7 @@ def serve(
 
     Python: muma.app.service.make.open_service(config)
     """
-    server = require("muma.serving.http.server", extra="serve")
+    server = loading.server()
 
     overrides = list(set_ or ())
     config = read_recipe(recipe, overrides=overrides)
