@@ -23,9 +23,11 @@ class TestMemoryStore(StoreSuite):
 class TestLmdbStore(StoreSuite):
     component = LmdbStore
 
-    @pytest.fixture(params=["snapshot", "commit"])
+    @pytest.fixture(params=["snapshot", "commit", "shared"])
     def make(self, request, tmp_path):
-        return lambda: LmdbStore(LmdbConfig(path=str(tmp_path / "state"), sync=request.param))
+        shared = request.param == "shared"
+        sync = "commit" if shared else request.param
+        return lambda: LmdbStore(LmdbConfig(path=str(tmp_path / "state"), sync=sync, shared=shared))
 
 
 def test_every_store_has_a_suite():

@@ -1,7 +1,8 @@
 """The folder of an LMDB store: who writes it, which of its files can be trusted, and its snapshots.
 
     path/
-    ├── lock                     held by the one writer (flock)
+    ├── lock                     held by the one writer, or shared by several (flock)
+    ├── turn                     held by the one of several writers that commits (flock)
     ├── session.json             the last writer: boot id, how it synced, whether it closed cleanly
     ├── live/                    the LMDB environment
     ├── live.damaged-1/          set aside by a restore
@@ -18,6 +19,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from uuid import uuid4
 from muma.artifact import digest, flush
 from muma.errors import StoreError
 
+_LOOK_AGAIN = 0.001  # seconds between two looks whether the turn is free
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -75,11 +78,7 @@ class Folder:
         Raises:
             StoreError: another process, or another store object of this one, is writing.
         """
-        with writable(self.home):
-            if not self.snapshots.is_dir():
-                self.snapshots.mkdir(parents=True, exist_ok=True)
-                flush(self.home.absolute().parent)
-            handle = os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = self._lock_file()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -89,6 +88,66 @@ class Folder:
                 "with readonly = true"
             ) from None
         return handle
+
+    def share(self) -> tuple[int, bool]:
+        """Become one of several writers; to be called in one's `turn`.
+
+        Returns:
+            A descriptor, which ends it when it is closed, and whether there is no other writer; the
+            one that is alone keeps all others out until it calls `settle`.
+
+        Raises:
+            StoreError: a process writes the store alone.
+        """
+        handle = self._lock_file()
+        for mode, alone in ((fcntl.LOCK_EX, True), (fcntl.LOCK_SH, False)):
+            try:
+                fcntl.flock(handle, mode | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            return handle, alone
+        os.close(handle)
+        raise StoreError(
+            f"{self.home}: another process is writing this store, and not with shared = true; stop it, "
+            "or open it there with shared = true"
+        )
+
+    def settle(self, handle: int) -> None:
+        """Let other sharing writers in."""
+        fcntl.flock(handle, fcntl.LOCK_SH)
+
+    @contextmanager
+    def turn(self, wait_s: float) -> Iterator[None]:
+        """Keep other sharing writers waiting; a kill ends it.
+
+        Args:
+            wait_s: how long to wait for one's own turn, seconds.
+
+        Raises:
+            StoreError: the others took longer.
+        """
+        with writable(self.home):
+            self.home.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.home / "turn", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            end = time.monotonic() + wait_s
+            while not _locked(handle):
+                if time.monotonic() > end:
+                    raise StoreError(
+                        f"{self.home}: other writers took longer than wait_s = {wait_s} s; is one of "
+                        "them stopped? Nothing was written; try again, or wait longer"
+                    )
+                time.sleep(_LOOK_AGAIN)
+            yield
+        finally:
+            os.close(handle)
+
+    def _lock_file(self) -> int:
+        with writable(self.home):
+            if not self.snapshots.is_dir():
+                self.snapshots.mkdir(parents=True, exist_ok=True)
+                flush(self.home.absolute().parent)
+            return os.open(self.home / "lock", os.O_RDWR | os.O_CREAT, 0o644)
 
     def session(self) -> dict[str, Any]:
         """What the last writer noted; empty when there is nothing readable."""
@@ -245,6 +304,14 @@ class Folder:
         while (place := self.home / f"live.damaged-{number}").exists():
             number += 1
         return place
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def boot_id() -> str | None:

@@ -71,9 +71,12 @@ class Handles:
 class Environment:
     """An open LMDB environment."""
 
-    def __init__(self, folder: Path, *, readonly: bool = False, **options: Any) -> None:
+    def __init__(
+        self, folder: Path, *, readonly: bool = False, shared: bool = False, **options: Any
+    ) -> None:
         self.folder = folder
         self._readonly = readonly
+        self._shared = shared
         with lmdb_errors(folder):
             self.lmdb = lmdb.open(str(folder), readonly=readonly, max_dbs=MOST_DATABASES, **options)
             self.inode = (folder / "data.mdb").stat().st_ino
@@ -93,6 +96,9 @@ class Environment:
                 return txn, handles
             names = _names(txn)
             txn.abort()
+            if self._shared:  # another process has created a database
+                self.create([])
+                continue
             with self.opening:  # waits for `create`, whose handles come just after its commit
                 if self._readonly:
                     opened = {name: self.lmdb.open_db(name, create=False) for name in names}

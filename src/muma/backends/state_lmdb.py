@@ -1,5 +1,8 @@
 """A state store on one machine's disk, in LMDB: one writer, many reading threads and processes.
 
+With `shared = true` several processes write, taking turns commit by commit: what an `update` reads is
+what the last of them committed.
+
 Commits do not wait for the disk (`sync = "snapshot"`), because a durable event log stands behind
 the store. What then survives what:
 
@@ -28,13 +31,13 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
 import lmdb
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from muma.backends.lmdb_copy import paced_copy
 from muma.backends.lmdb_files import Folder, flush, writable
@@ -54,7 +57,7 @@ from muma.backends.lmdb_snapshot import (
 )
 from muma.config import Config
 from muma.errors import StoreError
-from muma.features.store import Changes, TableChange, check
+from muma.features.store import Changes, Snapshot, TableChange, check
 
 READER_CHECK = 256  # commits between two looks for places that killed readers still hold
 
@@ -67,6 +70,8 @@ class LmdbConfig(Config):
         map_size_gib: most that it may grow to, GiB; reserves addresses, not disk or memory.
         readonly: open it beside a writer of another process.
         sync: what a commit waits for: `"commit"`, the disk; `"snapshot"`, nothing.
+        shared: several processes write it, all with `shared = true`, which needs `sync = "commit"`.
+        wait_s: most that a sharing writer waits for its turn, seconds.
         snapshot_keep: newest snapshots kept.
         pace_mib_s: most that a snapshot writes in a second, MiB, so that it does not hold up the
             event stream's own writes to the same disk.
@@ -76,8 +81,19 @@ class LmdbConfig(Config):
     map_size_gib: float = Field(default=64, gt=0)
     readonly: bool = False
     sync: Literal["commit", "snapshot"] = "snapshot"
+    shared: bool = False
+    wait_s: float = Field(default=30, ge=0)
     snapshot_keep: int = Field(default=2, ge=1)
     pace_mib_s: float = Field(default=64, gt=0)
+
+    @model_validator(mode="after")
+    def _durable_when_shared(self) -> LmdbConfig:
+        if self.shared and (self.sync != "commit" or self.readonly):
+            raise ValueError(
+                "shared = true needs sync = 'commit', so that no writer depends on another's clean "
+                "end, and readonly = false"
+            )
+        return self
 
 
 class LmdbStore:
@@ -108,12 +124,15 @@ class LmdbStore:
         if config.readonly:
             self._open: Environment | None = self._reader()
             return
-        self._lock = self.folder.lock()
-        try:
-            self._open = self._writer()
-        except BaseException:
-            os.close(self._lock)
-            raise
+        with self._turn():
+            self._lock, alone = self.folder.share() if config.shared else (self.folder.lock(), True)
+            try:
+                self._open = self._writer(alone)
+            except BaseException:
+                os.close(self._lock)
+                raise
+            if config.shared:
+                self.folder.settle(self._lock)
 
     @classmethod
     def restore(cls, path: str) -> int:
@@ -145,10 +164,28 @@ class LmdbStore:
             StoreError: `changes` are inconsistent (see `store.check`), the disk or the map is full,
                 the file is damaged, or the store is closed or read-only.
         """
-        check(changes)
+        self._refuse_readonly()
+        with self._writing, self._turn():
+            return self._commit(changes)
+
+    def update(self, change: Callable[[Snapshot], Changes]) -> int:
+        """See `StateStore.update`; other threads, and processes that share the store, wait."""
+        self._refuse_readonly()
+        with self._writing, self._turn():
+            with self.snapshot() as view:
+                changes = change(view)
+            return self._commit(changes)
+
+    def _refuse_readonly(self) -> None:
         if self.config.readonly:
             raise StoreError(f"{self.folder.home} is open with readonly = true; cannot commit")
-        with self._writing, lmdb_errors(self.folder.home):
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return self.folder.turn(self.config.wait_s) if self.config.shared else nullcontext()
+
+    def _commit(self, changes: Changes) -> int:
+        check(changes)
+        with lmdb_errors(self.folder.home):
             environment = self._environment()
             names = [TABLE + c.table for c in changes.tables if len(c.keys)]
             known = {TABLE + table for table in environment.handles.tables}
@@ -235,7 +272,7 @@ class LmdbStore:
                 return
             try:
                 if lock is not None:
-                    with lmdb_errors(self.folder.home):
+                    with lmdb_errors(self.folder.home), self._turn():
                         environment.lmdb.sync(True)
                         flush(self.folder.live)
                         self.folder.note(sync=self.config.sync, clean=True)
@@ -289,17 +326,19 @@ class LmdbStore:
             max_spare_txns=1,
         )
 
-    def _writer(self) -> Environment:
+    def _writer(self, alone: bool) -> Environment:
         folder, sync = self.folder, self.config.sync
         with writable(folder.home):
-            folder.sweep()
-            if not (folder.data.exists() and folder.trusted()):
-                folder.bring_back(keep_live=False)
+            if alone:
+                folder.sweep()
+                if not (folder.data.exists() and folder.trusted()):
+                    folder.bring_back(keep_live=False)
             if folder.data.exists():
-                check_data(folder.data, writer=True)
+                check_data(folder.data, writer=alone)
             folder.live.mkdir(exist_ok=True)
         environment = Environment(
             folder.live,
+            shared=self.config.shared,
             sync=sync == "commit",
             map_size=self._map_size,
             max_readers=MOST_READERS,

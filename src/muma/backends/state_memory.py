@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 
 from muma.config import Config
-from muma.features.store import Changes, Records, TableChange, check
+from muma.features.store import Changes, Records, Snapshot, TableChange, check
 
 
 class MemoryConfig(Config):
@@ -74,18 +74,26 @@ class MemoryStore:
         Raises:
             StoreError: `changes` are inconsistent.
         """
-        check(changes)
         with self._writing:
-            last = self._last
-            tables = {c.table: _changed(last.records.get(c.table, {}), c) for c in changes.tables}
-            blobs = {**last.values, **changes.blobs}
-            self._last = MemorySnapshot(
-                version=last.version + 1,
-                held={**last.held, **{int(p): int(o) for p, o in changes.offsets.items()}},
-                records={**last.records, **tables},
-                values={name: value for name, value in blobs.items() if value is not None},
-            )
-            return self._last.version
+            return self._commit(changes)
+
+    def update(self, change: Callable[[Snapshot], Changes]) -> int:
+        """See `StateStore.update`."""
+        with self._writing:
+            return self._commit(change(self._last))
+
+    def _commit(self, changes: Changes) -> int:
+        check(changes)
+        last = self._last
+        tables = {c.table: _changed(last.records.get(c.table, {}), c) for c in changes.tables}
+        blobs = {**last.values, **changes.blobs}
+        self._last = MemorySnapshot(
+            version=last.version + 1,
+            held={**last.held, **{int(p): int(o) for p, o in changes.offsets.items()}},
+            records={**last.records, **tables},
+            values={name: value for name, value in blobs.items() if value is not None},
+        )
+        return self._last.version
 
     @contextmanager
     def snapshot(self) -> Iterator[MemorySnapshot]:

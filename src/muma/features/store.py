@@ -10,7 +10,7 @@ an unsigned 64-bit integer (`keys.py` packs two ids into one for pairs).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -137,6 +137,16 @@ class StateStore(Protocol):
 
         Raises:
             StoreError: `changes` are inconsistent (see `check`), or the disk is full or damaged.
+        """
+        ...
+
+    def update(self, change: Callable[[Snapshot], Changes]) -> int:
+        """Commit what `change` makes of the last commit; no other commit can come between.
+
+        So records can be added to by several threads. `change` must not commit itself.
+
+        Raises:
+            StoreError: see `commit`. What `change` raises is raised, and nothing has changed.
         """
         ...
 

@@ -271,6 +271,43 @@ class StoreSuite:
                 model.expect(view)
         store.close()
 
+    def test_update_commits_what_it_makes_of_the_last_commit(self, store: StateStore) -> None:
+        store.commit(put("user", {1: b"a"}, offsets={0: 1}, blobs={"x": b"1"}))
+
+        def longer(view: Snapshot) -> Changes:
+            assert view.version == 1
+            return put("user", {1: got(view, "user", 1)[0] + b"b"}, blobs={"x": view.blob("x")})
+
+        assert store.update(longer) == 2
+        with store.snapshot() as view:
+            assert (content(view, "user"), view.blob("x")) == ({1: b"ab"}, b"1")
+
+        def fails(view: Snapshot) -> Changes:
+            raise ZeroDivisionError(view.version)
+
+        with pytest.raises(StoreError):
+            store.update(lambda _: _wrong_changes()[0])
+        with pytest.raises(ZeroDivisionError):
+            store.update(fails)
+        with store.snapshot() as view:
+            assert (view.version, content(view, "user")) == (2, {1: b"ab"})
+        assert store.commit(Changes()) == 3
+
+    def test_threads_add_to_one_record(self, store: StateStore) -> None:
+        def add(view: Snapshot) -> Changes:
+            return put("item", {3: b"%d" % (int(got(view, "item", 3)[0] or b"0") + 1)})
+
+        threads = [
+            threading.Thread(target=lambda: [store.update(add) for _ in range(50)])
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with store.snapshot() as view:
+            assert (got(view, "item", 3), view.version) == ([b"200"], 200)
+
     def test_threads_read_whole_commits(self, store: StateStore) -> None:
         wanted = keys(*range(50))
         stop, seen, wrong = threading.Event(), set[int](), list[object]()
