@@ -41,8 +41,8 @@ class Metrics:
     Example:
         >>> metrics = Metrics()
         >>> metrics.add("muma_events_total", 3, outcome="accepted")
-        >>> print(metrics.text().splitlines()[2])
-        muma_events_total{outcome="accepted"} 3
+        >>> [line for line in metrics.text().splitlines() if line.startswith("muma_events")]
+        ['muma_events_total{outcome="accepted"} 3']
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
