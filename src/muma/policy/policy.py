@@ -111,20 +111,24 @@ class Feedback:
 class Policy(Protocol):
     """Chooses slots, and learns from what came back."""
 
-    def next_slot(self, slate: Slate, context: Context, taken: Sequence[int]) -> np.ndarray:
+    def next_slot(
+        self, slate: Slate, context: Context, taken: Sequence[int], closed: Sequence[int] = ()
+    ) -> np.ndarray:
         """Probability of each candidate to take the next slot, given those already taken.
 
         Args:
             slate: the candidates, each once.
             context: who asks; two calls with the same arguments give the same answer.
             taken: places (not item indices) of the candidates in the slots before, in slot order.
+            closed: further places that may not take this slot, whatever the reason; the policy draws as
+                if they were not there.
 
         Returns:
             float64 [N]; sums to 1, exactly 0 outside the support.
 
         Raises:
             DataError: the slate is empty, all of it is taken, an item stands in it twice, a score is not
-                finite, or `taken` names no place or one place twice.
+                finite, or `taken` and `closed` name no place, or one place twice.
         """
         ...
 

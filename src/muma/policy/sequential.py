@@ -143,10 +143,12 @@ class SequentialPolicy(ABC, Generic[C]):
         settings = self.config.model_dump_json().encode()
         return f"{self.name}/{hashlib.sha256(settings).hexdigest()[:8]}"
 
-    def next_slot(self, slate: Slate, context: Context, taken: Sequence[int]) -> np.ndarray:
+    def next_slot(
+        self, slate: Slate, context: Context, taken: Sequence[int], closed: Sequence[int] = ()
+    ) -> np.ndarray:
         """See `Policy.next_slot`."""
         check_slate(slate)
-        taken_n = check_taken(taken, len(slate))
+        taken_n = check_taken([*taken, *closed], len(slate))
         return self.judge(slate, context).slot(taken_n)
 
     def expected(self, slate: Slate, context: Context) -> np.ndarray:
