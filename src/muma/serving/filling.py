@@ -80,7 +80,8 @@ def fill(
         else:
             closed_N = ~open_N
             closed_N[chosen] = False
-            p_N = policy.next_slot(slate, context, [*chosen, *np.flatnonzero(closed_N).tolist()])
+            closed = np.flatnonzero(closed_N).tolist()
+            p_N = policy.next_slot(slate, context, chosen, closed)
         place = pick(p_N, u)
         propensity.append(min(float(p_N[place]), 1.0))
         support.append(int(np.count_nonzero(p_N)))
