@@ -213,6 +213,17 @@ class PolicySuite:
         p_N = self.learned().next_slot(slate, context_of(), [])
         assert np.count_nonzero(p_N) == (1 if self.deterministic else 5)
 
+    def test_closed_places_have_no_chance(self) -> None:
+        policy, slate, context = self.learned(), slate_of(12), context_of()
+        p_N = np.zeros(12)
+        for taken, closed in (([], [0, 3]), ([5, 1], [0, 11, 7]), ([0], list(range(1, 11)))):
+            p_N = policy.next_slot(slate, context, taken, closed)
+            assert p_N.sum() == pytest.approx(1, abs=1e-9)
+            assert (p_N[[*taken, *closed]] == 0).all()
+        assert p_N[11] == 1
+        with pytest.raises(DataError, match="taken"):
+            policy.next_slot(slate, context, [0], [0])
+
     def test_choices_follow_from_seed_and_request(self) -> None:
         policy, slate = self.learned(), slate_of(40)
         numbers = list(range(12))
