@@ -14,6 +14,7 @@ from muma.cli.features import features
 from muma.cli.ingest import ingest
 from muma.cli.inspect import inspect
 from muma.cli.match import match
+from muma.cli.ope import ope
 from muma.cli.policy import policy
 from muma.cli.recommend import recommend
 from muma.cli.rules import rules
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, serve, replay, match,
+    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, serve, replay, match, ope,
     doctor,
 )  # fmt: skip
 for command in COMMANDS:

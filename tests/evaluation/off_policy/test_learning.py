@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
+from muma import artifact
 from muma.errors import ArtifactError, ConfigError, DataError
 from muma.evaluation.off_policy.doubly_robust import DoublyRobust
 from muma.evaluation.off_policy.estimator import Terms, view
@@ -176,13 +177,18 @@ def test_action_features_speak_for_actions_that_were_never_shown():
 
 def test_a_policy_comes_back_as_it_was_saved(tmp_path, log):
     policy = learn_policy(log, QUICK.model_copy(update={"explore": 0.12}), seed=1).policy
-    policy.save(tmp_path / "policy")
-    again = LinearSoftmax.load(tmp_path / "policy")
+    with artifact.write(tmp_path / "policy", kind="policy", version=1) as writer:
+        policy.save(writer)
+    stored = artifact.read(tmp_path / "policy", kind="policy", version=1)
+    again = LinearSoftmax.load(stored)
     target_BA = policy.probabilities(log.context_BF)
     assert np.array_equal(again.probabilities(log.context_BF), target_BA)
     assert target_BA.min() >= 0.02
-    with pytest.raises(ArtifactError, match="not a MUMA artifact"):
-        LinearSoftmax.load(tmp_path / "nothing")
+    assert np.array_equal(again.known_A, policy.known_A)
+    with artifact.write(tmp_path / "empty", kind="policy", version=1):
+        pass
+    with pytest.raises(ArtifactError, match="lists no file"):
+        LinearSoftmax.load(artifact.read(tmp_path / "empty", kind="policy", version=1))
 
 
 def test_learning_is_reproducible(log):

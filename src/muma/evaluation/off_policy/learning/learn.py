@@ -45,9 +45,9 @@ class LearnConfig(Config):
     """
 
     kind: Kind = "snips"
-    variances: tuple[float, ...] = Field(default=(0.0, 0.5, 2.0), min_length=1)
+    variances: tuple[float, ...] = Field(default=(0.0, 1.0), min_length=1)
     clips: tuple[float, ...] = Field(default=(50.0,), min_length=1)
-    l2s: tuple[float, ...] = Field(default=(1e-3, 1e-2, 1e-1), min_length=1)
+    l2s: tuple[float, ...] = Field(default=(1e-4, 1e-3, 1e-2), min_length=1)
     explore: float = Field(default=0.0, ge=0, lt=1)
     valid: float = Field(default=0.3, gt=0, lt=1)
     caution: float = Field(default=1.0, ge=0)

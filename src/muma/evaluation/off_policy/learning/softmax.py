@@ -13,16 +13,15 @@ Shape: B rounds, A actions, F features of the context, D features of an action, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 from scipy.special import softmax
 
-from muma import artifact
+from muma.artifact import Artifact, Writer
 from muma.errors import ConfigError, DataError
 
-KIND, VERSION = "softmax-policy", 1
+_FILE = "softmax.npz"
 
 
 @dataclass(frozen=True)
@@ -130,19 +129,18 @@ class LinearSoftmax:
             score_BA[:, ~self.known_A] = -np.inf
         return (1 - self.n_actions * self.floor) * softmax(score_BA, axis=1) + self.floor
 
-    def save(self, folder: str | Path) -> None:
-        """Write the policy as an artifact."""
+    def save(self, writer: Writer) -> None:
+        """Write the arrays."""
         names = ("weight_GD", "action_AD", "mean_F", "scale_F", "known_A")
         arrays = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        with artifact.write(folder, kind=KIND, version=VERSION, config={"floor": self.floor}) as to:
-            to.arrays("policy.npz", arrays)
+        writer.arrays(_FILE, {**arrays, "floor": np.array(self.floor)})
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, artifact: Artifact) -> Self:
         """Read what `save` wrote.
 
         Raises:
-            ArtifactError: it is missing, damaged, or of another kind.
+            ArtifactError: the file is missing.
         """
-        found = artifact.read(folder, kind=KIND, version=VERSION)
-        return cls(**found.arrays("policy.npz"), floor=float(found.config["floor"]))
+        arrays = artifact.arrays(_FILE)
+        return cls(floor=float(arrays.pop("floor")), **arrays)
