@@ -192,8 +192,8 @@ class Intake(Protocol):
 class Decisions(Protocol):
     """Remembers what was answered."""
 
-    def get(self, request_id: str) -> Evidence | None:
-        """The evidence of one answer; None when it is not kept (any more)."""
+    def get(self, request_id: str, *, tenant: str) -> Evidence | None:
+        """The evidence of one answer of a tenant; None when it is not kept (any more)."""
         ...
 
 

@@ -179,7 +179,7 @@ class SmallLog:
     def __init__(self, held: dict[str, Evidence]) -> None:
         self.held = held
 
-    def get(self, request_id: str) -> Evidence | None:
+    def get(self, request_id: str, *, tenant: str) -> Evidence | None:  # noqa: ARG002
         """One of them."""
         return self.held.get(request_id)
 

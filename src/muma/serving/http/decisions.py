@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from litestar import Request, Response, get
@@ -36,7 +37,8 @@ async def decision(request: Request) -> Response:
     """Look it up; another tenant's is not here."""
     caller, request_id = caller_of(request), path_id(request, "request_id")
     part = caller.part(caller.tenant.decisions, "the log of decisions")
-    found = await caller.runtime.work(part.get, caller.tenant.inside(request_id))
+    look_up = partial(part.get, caller.tenant.inside(request_id), tenant=caller.tenant.name)
+    found = await caller.runtime.work(look_up)
     if found is None or found.ask.tenant != caller.tenant.name:
         raise not_found("that decision")
     return answer(_shown(found, caller.tenant))
