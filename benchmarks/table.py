@@ -36,6 +36,8 @@ def rows() -> list[tuple[str, str, str]]:
     live, past, fused = load("features"), load("as_of"), load("fusion")
     network, ranked, whole = load("interest"), load("ranking"), load("pipeline")
     small = load("interest_100k")
+    quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
+    cause, coat = load("causal"), load("coat")
     trained = "benchmarks/interest.py --models hybrid --recipes kuairand globo"
     return [
         (
@@ -251,6 +253,80 @@ def rows() -> list[tuple[str, str, str]]:
                 + difference(whole, "globo_pipeline_minus_popularity_ndcg10")
             ),
             "benchmarks/pipeline.py",
+        ),
+        (
+            "policy: the 20 best of 1 M arms by eq. (12); one arm updated; LinUCB over 1,000 x 64; 20 slots of 200 by Thompson sampling, by softmax",
+            (
+                f"{quick['ucb_top20_1m_ms']:.2f} ms, {quick['update_us']:.2f} us, {quick['linucb_1000x64_ms']:.2f} ms, "
+                f"{quick['thompson_choose_ms']:.1f} ms, {quick['softmax_choose_ms']:.2f} ms"
+            ),
+            "benchmarks/policy.py",
+        ),
+        (
+            "... time of the peer over ours: MABWiser's UCB, its LinUCB, its Thompson draw (without propensities), Vowpal Wabbit",
+            (
+                f"{quick['mabwiser_ucb_ratio']:.0f}, {quick['mabwiser_linucb_ratio']:.0f}, "
+                f"{quick['mabwiser_thompson_ratio']:.1f}, {quick['vw_1000x64_ratio']:.0f}"
+            ),
+            "benchmarks/policy.py",
+        ),
+        (
+            "a rate of 0.05 shown with chance 0.01: what the paper's cycle believes, IPS, self-normalised IPS",
+            f"{cycle['defect_cycle']:.2f}, {cycle['defect_ips']:.3f}, {cycle['defect_snips']:.3f}",
+            "benchmarks/policy_cycle.py",
+        ),
+        (
+            (
+                "regret of 50,000 rounds, 20 seeds: the paper's cycle minus Thompson sampling that forgets; steady arms, "
+                "drifting arms, ranked slots"
+            ),
+            "; ".join(
+                f"{cycle[k]:,.0f} [{cycle[k + '_low']:,.0f}, {cycle[k + '_high']:,.0f}]"
+                for k in (
+                    f"{world}_thompson_forgetting_saved"
+                    for world in ("stationary", "drifting", "ranked")
+                )
+            ),
+            "benchmarks/policy_cycle.py",
+        ),
+        (
+            "Open Bandit sample, random to BTS, all: IPW, SNIPW, DR (on-policy .0042; none is trusted, five clicks carry it)",
+            ", ".join(f"{past_of[f'all_{k}']:.5f}" for k in ("ipw", "snipw", "dr")),
+            "benchmarks/off_policy.py",
+        ),
+        (
+            "... 10,000 rounds x 80 actions: IPW, DR; obp's published time over ours",
+            (
+                f"{past_of['ipw_ms']:.2f} ms, {past_of['dr_ms']:.2f} ms; "
+                f"{past_of['ipw_ratio_obp_published']:.0f}, {past_of['dr_ratio_obp_published']:.0f}"
+            ),
+            "benchmarks/off_policy.py",
+        ),
+        (
+            "LaLonde, effect on the treated (experiment: 1,794): bare difference, IPW, 1-NN; CPS-1, designs chosen blind",
+            ", ".join(
+                [
+                    f"{cause['lalonde_cps_bare_usd']:,.0f}",
+                    *(
+                        f"{cause[k]:,.0f} [{cause[k + '_low']:,.0f}, {cause[k + '_high']:,.0f}]"
+                        for k in ("lalonde_cps_ipw_usd", "lalonde_cps_match1_usd")
+                    ),
+                ]
+            ),
+            "benchmarks/causal.py",
+        ),
+        (
+            "NHEFS, kg gained by quitting (the book: 3.4): IPW",
+            f"{cause['nhefs_ipw_kg']:.2f} [{cause['nhefs_ipw_kg_low']:.2f}, {cause['nhefs_ipw_kg_high']:.2f}]",
+            "benchmarks/causal.py",
+        ),
+        (
+            "Coat, squared error on random ratings: factorisation without weights minus with IPS weights",
+            (
+                f"{coat['mf_logistic_mse_gain']:+.3f} [{coat['mf_logistic_mse_gain_low']:+.3f}, "
+                f"{coat['mf_logistic_mse_gain_high']:+.3f}]"
+            ),
+            "benchmarks/coat.py",
         ),
     ]
 
