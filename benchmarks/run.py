@@ -37,6 +37,7 @@ BENCHMARKS = {
     "rules": ["rules.py"],
     "evidence": ["evidence.py"],
     "off_policy": ["off_policy.py"],
+    "off_policy_learning": ["off_policy_learning.py"],
     "interval_coverage": ["interval_coverage.py"],
 }
 

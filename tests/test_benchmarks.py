@@ -27,6 +27,7 @@ NAMES = [
     "causal",
     "policy",
     "policy_cycle",
+    "off_policy_learning",
     "coat",
     "rules",
     "evidence",
@@ -52,7 +53,7 @@ def test_help_names_the_flags(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_quick_is_flat_json(name, request):
-    if name in {"globo", "fusion", "causal", "coat"}:
+    if name in {"globo", "fusion", "causal", "coat", "off_policy_learning"}:
         request.getfixturevalue("published")
     began = time.perf_counter()
     found = json.loads(run(name, "--quick", "--json"))
