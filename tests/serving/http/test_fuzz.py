@@ -30,8 +30,9 @@ def send(opened, case, headers):
     """Send a case through the door of this process."""
     made = requests.Request(**case.as_transport_kwargs(base_url="http://testserver.local"))
     ready = made.prepare()
+    ready.headers.update(headers)  # in place of the key that was drawn: beyond the first wall
     got = opened.http.request(
-        ready.method, ready.url, content=ready.body, headers={**ready.headers, **headers}
+        ready.method, ready.url, content=ready.body, headers=dict(ready.headers)
     )
     return Response.from_httpx(got, verify=False)
 
@@ -68,16 +69,17 @@ def fuzz(folder, cases):
         counted = opened.call("GET", "/metrics").text
     wrong = [line for line in counted.splitlines() if line.startswith("muma_unexpected")]
     assert wrong == ["muma_unexpected_errors_total 0"]
+    assert 401 not in seen
     return sum(seen.values()), seen
 
 
-def test_some_hundred_cases(tmp_path):
-    ran, seen = fuzz(tmp_path, 400)
-    assert ran >= 250, seen
+def test_some_cases(tmp_path):
+    ran, seen = fuzz(tmp_path, 200)
+    assert ran >= 150, seen
     assert {200, 404, 422} <= set(seen)
 
 
 @pytest.mark.slow
 def test_twenty_thousand_cases(tmp_path):
-    ran, seen = fuzz(tmp_path, int(os.environ.get("MUMA_FUZZ_CASES", "26000")))
+    ran, seen = fuzz(tmp_path, int(os.environ.get("MUMA_FUZZ_CASES", "24000")))
     assert ran >= 20_000, seen
