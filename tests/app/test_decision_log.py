@@ -8,6 +8,7 @@ from muma.app.decision_log import LogColumns, read_decisions
 from muma.app.log_context import ContextCoder
 from muma.errors import DataError, SchemaError, SourceError
 from muma.evaluation.off_policy.logged import check
+from muma.serving.evidence.joining import DECISION_COLUMNS
 from ope_support import frame, ranked, write
 
 
@@ -32,6 +33,17 @@ def test_a_folder_of_decisions_is_a_log(tmp_path):
     write(table[25:], tmp_path / "decisions-00001.parquet")
     write(table[:3], tmp_path / "features-00000.parquet")
     assert read_decisions(tmp_path).frame.equals(table)
+
+
+def test_the_log_of_the_service_has_these_names_and_types(tmp_path):
+    table = frame(6).with_columns(slot=pl.lit(0), reward=pl.col("reward"))
+    served = [name for name in DECISION_COLUMNS if name in LogColumns().model_dump().values()]
+    assert set(served) == {"request_id", "time", "slot", "item", "propensity", "user"}
+    table = table.cast({name: DECISION_COLUMNS[name] for name in served})
+    write(table.select(*served, "reward"), tmp_path / "decisions-00000.parquet")
+    log = read_decisions(tmp_path)
+    assert log.logged.unit_B is not None
+    assert log.logged.position_B.tolist() == [0] * 6
 
 
 def test_rows_come_in_order_of_time(tmp_path):
