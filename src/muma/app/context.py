@@ -47,7 +47,7 @@ class RequestContext:
         fields = [PREFIX + name for name in self.names]
         events = self.log.events.filter(pl.col("kind") == "impression").select(*key, *fields)
         carried = events.unique(key, keep="last").collect()
-        shown = rows.frame().cast(dict(carried.select(key).schema))
+        shown = rows.frame().cast(carried.select(key).schema)
         joined = shown.join(carried, on=key, how="left", maintain_order="left")
         for place, name in enumerate(self.names):
             values = joined[PREFIX + name]

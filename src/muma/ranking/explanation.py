@@ -233,7 +233,7 @@ def _rank(score_N: np.ndarray, place: int) -> int:
 
 def _attributions(slate: Slate, *places: int) -> np.ndarray:
     _check_places(slate, *places)
-    phi_nF = np.asarray(slate.attribute(slate.value_NF[list(places)]), np.float64)
+    phi_nF = np.asarray(slate.explained(slate.value_NF[list(places)]), np.float64)
     score_n, total_n = slate.score_N[list(places)], phi_nF.sum(axis=1)
     size_n = np.maximum(1.0, np.abs(phi_nF).sum(axis=1))
     if (bad_n := ~(np.abs(total_n - score_n) <= TOLERANCE * size_n)).any():

@@ -153,9 +153,20 @@ class Slate:
         Raises:
             NotFittedError: no ranker stands behind the candidates.
         """
+        return self.explained(self.value_NF[:first])
+
+    @property
+    def explained(self) -> Attribute:
+        """`attribute`, for those who cannot do without.
+
+        Raises:
+            NotFittedError: no ranker stands behind the candidates.
+        """
         if self.attribute is None:
-            raise NotFittedError("these candidates were not ranked by a model; nothing to attribute")
-        return self.attribute(self.value_NF[:first])
+            raise NotFittedError(
+                "these candidates were not ranked by a model; nothing to attribute"
+            )
+        return self.attribute
 
     def take(self, place_n: np.ndarray) -> Slate:
         """The candidates at some places, in that order: what a re-ranker returns."""

@@ -58,7 +58,7 @@ class Freshness:
         if not np.isfinite(features.now):
             raise DataError(f"now is {features.now}; give the time of the request in seconds")
         hours_N = np.maximum((features.now - published_N) / 3600, 0.0).astype(np.float32)
-        explain = _Boosted(slate.attribute, self.config.weight, self.config.half_life)
+        explain = _Boosted(slate.explained, self.config.weight, self.config.half_life)
         boosted = replace(
             slate,
             score_N=slate.score_N + explain.boost(hours_N),
