@@ -37,7 +37,7 @@ def rows() -> list[tuple[str, str, str]]:
     network, ranked, whole = load("interest"), load("ranking"), load("pipeline")
     small = load("interest_100k")
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
-    cause, coat = load("causal"), load("coat")
+    cause, coat, ctr = load("causal"), load("coat"), load("ctr")
     trained = "benchmarks/interest.py --models hybrid --recipes kuairand globo"
     return [
         (
@@ -253,6 +253,32 @@ def rows() -> list[tuple[str, str, str]]:
                 + difference(whole, "globo_pipeline_minus_popularity_ndcg10")
             ),
             "benchmarks/pipeline.py",
+        ),
+        (
+            "KuaiRand, shown videos, global time: AUC of the pipeline; click, long view",
+            ", ".join(
+                f"{ctr[f'{k}_pipeline_auc']:.4f} [{ctr[f'{k}_pipeline_auc_low']:.4f}, {ctr[f'{k}_pipeline_auc_high']:.4f}]"
+                for k in ("click", "long_view")
+            ),
+            "benchmarks/ctr.py",
+        ),
+        *(
+            (
+                f"... minus {name}",
+                "; ".join(
+                    difference(ctr, f"{k}_pipeline_minus_{key}_auc") for k in ("click", "long_view")
+                ),
+                "benchmarks/ctr.py",
+            )
+            for key, name in (
+                ("logistic", "logistic regression, the same features"),
+                ("dcnv2", "DCN-V2 (DeepCTR-Torch), the same features"),
+                ("lightgbm_raw_context", "one LightGBM on raw columns and the request's context"),
+                ("lightgbm_full", "its own LightGBM alone"),
+                ("without_features", "itself without real-time features"),
+                ("without_interest_score", "itself without the interest network's score"),
+                ("without_candidate_scores", "itself without the other sources' scores"),
+            )
         ),
         (
             "policy: the 20 best of 1 M arms by eq. (12); one arm updated; LinUCB over 1,000 x 64; 20 slots of 200 by Thompson sampling, by softmax",
