@@ -35,7 +35,7 @@ def rows() -> list[tuple[str, str, str]]:
     films, news = load("movielens"), load("globo")
     live, past, fused = load("features"), load("as_of"), load("fusion")
     network, ranked, whole = load("interest"), load("ranking"), load("pipeline")
-    small = load("interest_100k")
+    small, rivals = load("interest_100k"), load("interest_seed1")
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
     cause, coat, ctr = load("causal"), load("coat"), load("ctr")
     trained = "benchmarks/interest.py --models hybrid --recipes kuairand globo"
@@ -188,6 +188,13 @@ def rows() -> list[tuple[str, str, str]]:
             trained,
         ),
         (
+            "... one seed: the network minus the LSTM alone, minus SASRec, each at its own learning rate",
+            "; ".join(
+                difference(rivals, f"hybrid_minus_{k}_ndcg10_last200") for k in ("lstm", "sasrec")
+            ),
+            "benchmarks/interest.py --models hybrid lstm sasrec --seeds 1 --no-blend",
+        ),
+        (
             "MovieLens 100K, likewise: the blend with the network minus Markov + EASE",
             difference(small, "blend_minus_markov_ease_ndcg10_last200"),
             "benchmarks/interest.py --data ml-100k --models hybrid",
@@ -233,7 +240,7 @@ def rows() -> list[tuple[str, str, str]]:
         (
             "KuaiRand, global time, full catalogue: NDCG@10 of the pipeline, of the tuned blend, of recency EASE, of the network",
             ", ".join(
-                f"{whole[f'demo_{k}_ndcg10']:.4f}"
+                f"{whole[f'kuairand_{k}_ndcg10']:.4f}"
                 for k in ("pipeline", "blend", "recency_ease", "network")
             ),
             "benchmarks/pipeline.py",
@@ -241,7 +248,7 @@ def rows() -> list[tuple[str, str, str]]:
         (
             "... the pipeline minus the blend, minus recency EASE, minus the network (paired)",
             "; ".join(
-                difference(whole, f"demo_pipeline_minus_{k}_ndcg10")
+                difference(whole, f"kuairand_pipeline_minus_{k}_ndcg10")
                 for k in ("blend", "recency_ease", "network")
             ),
             "benchmarks/pipeline.py",
