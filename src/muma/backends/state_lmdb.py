@@ -171,10 +171,28 @@ class LmdbStore:
     def update(self, change: Callable[[Snapshot], Changes]) -> int:
         """See `StateStore.update`; other threads, and processes that share the store, wait."""
         self._refuse_readonly()
-        with self._writing, self._turn():
-            with self.snapshot() as view:
-                changes = change(view)
-            return self._commit(changes)
+        with self._writing, self._turn(), lmdb_errors(self.folder.home):
+            environment = self._environment()
+            while True:
+                # read in the writing transaction: a writer that is killed between making its commit
+                # current and announcing it leaves readers one commit behind, until the next writer
+                # begins
+                handles = environment.handles
+                txn = environment.lmdb.begin(write=True)
+                try:
+                    if txn.stat()["entries"] == handles.entries:
+                        changes = change(LmdbSnapshot(environment, txn, handles))
+                        check(changes)
+                        new = _lacking(handles, changes)
+                        if not new:
+                            version = self._write(txn, environment, handles, changes)
+                            txn.commit()
+                            return self._committed(environment, version)
+                    else:
+                        new = []  # another process has created tables; their handles are opened
+                finally:
+                    txn.abort()  # does nothing after a commit
+                environment.create(new)
 
     def _refuse_readonly(self) -> None:
         if self.config.readonly:
@@ -187,17 +205,19 @@ class LmdbStore:
         check(changes)
         with lmdb_errors(self.folder.home):
             environment = self._environment()
-            names = [TABLE + c.table for c in changes.tables if len(c.keys)]
-            known = {TABLE + table for table in environment.handles.tables}
-            if new := [name for name in names if name not in known]:
+            if new := _lacking(environment.handles, changes):
                 environment.create(new)
-            version = self._write(environment, environment.handles, changes)
-            # the commit stands; where this fails, the next opening looks the file through
-            with suppress(OSError):
-                extend(self.folder.data)
-            if version % READER_CHECK == 0:
-                environment.lmdb.reader_check()
-            return version
+            with environment.lmdb.begin(write=True) as txn:
+                version = self._write(txn, environment, environment.handles, changes)
+            return self._committed(environment, version)
+
+    def _committed(self, environment: Environment, version: int) -> int:
+        # the commit stands; where this fails, the next opening looks the file through
+        with suppress(OSError):
+            extend(self.folder.data)
+        if version % READER_CHECK == 0:
+            environment.lmdb.reader_check()
+        return version
 
     @contextmanager
     def snapshot(self) -> Iterator[LmdbSnapshot]:
@@ -358,23 +378,34 @@ class LmdbStore:
             raise
         return environment
 
-    def _write(self, environment: Environment, handles: Handles, changes: Changes) -> int:
-        with environment.lmdb.begin(write=True) as txn:
-            for change in changes.tables:
-                if change.table in handles.tables:
-                    _write_table(txn, handles.tables[change.table], change)
-            for name, value in changes.blobs.items():
-                if value is None:
-                    txn.delete(name.encode(), db=handles.blobs)
-                else:
-                    txn.put(name.encode(), value, db=handles.blobs)
-            if changes.offsets:
-                offsets = environment.offsets(txn, handles)
-                offsets.update((int(p), int(at)) for p, at in changes.offsets.items())
-                txn.put(OFFSETS, json.dumps(offsets).encode(), db=handles.meta)
-            version = environment.version(txn, handles) + 1
-            txn.put(VERSION, str(version).encode(), db=handles.meta)
+    def _write(
+        self,
+        txn: lmdb.Transaction[bytes],
+        environment: Environment,
+        handles: Handles,
+        changes: Changes,
+    ) -> int:
+        for change in changes.tables:
+            if change.table in handles.tables:
+                _write_table(txn, handles.tables[change.table], change)
+        for name, value in changes.blobs.items():
+            if value is None:
+                txn.delete(name.encode(), db=handles.blobs)
+            else:
+                txn.put(name.encode(), value, db=handles.blobs)
+        if changes.offsets:
+            offsets = environment.offsets(txn, handles)
+            offsets.update((int(p), int(at)) for p, at in changes.offsets.items())
+            txn.put(OFFSETS, json.dumps(offsets).encode(), db=handles.meta)
+        version = environment.version(txn, handles) + 1
+        txn.put(VERSION, str(version).encode(), db=handles.meta)
         return version
+
+
+def _lacking(handles: Handles, changes: Changes) -> list[str]:
+    """Databases that changes need and that are not open."""
+    named = [change.table for change in changes.tables if len(change.keys)]
+    return [TABLE + table for table in named if table not in handles.tables]
 
 
 def _write_table(

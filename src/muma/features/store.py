@@ -143,7 +143,8 @@ class StateStore(Protocol):
     def update(self, change: Callable[[Snapshot], Changes]) -> int:
         """Commit what `change` makes of the last commit; no other commit can come between.
 
-        So records can be added to by several threads. `change` must not commit itself.
+        So records can be added to by several threads, and by several processes where the store lets
+        them in. `change` must not use the store itself, and may be called twice for one commit.
 
         Raises:
             StoreError: see `commit`. What `change` raises is raised, and nothing has changed.
