@@ -14,7 +14,7 @@ from muma.rng import derive
 
 def test_every_error_is_a_muma_error_and_drawn_in_the_tree():
     found = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, Exception)]
-    assert len(found) == 13
+    assert len(found) == 16
     for error in found:
         assert issubclass(error, MumaError)
         assert error.__name__ in (errors.__doc__ or "")

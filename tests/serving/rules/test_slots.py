@@ -231,3 +231,9 @@ def test_without_limits_everything_else_is_open_and_nobody_left_ends_the_list():
     assert slots.open_for(1, [2]).tolist() == [True, False, False]
     assert not slots.open_for(2, [2, 0]).any()
     assert not Slots(np.zeros(0, dtype=bool), 3, [], []).open_for(0, []).any()
+
+
+def test_a_minimum_of_what_is_not_there_is_said():
+    slots = Slots(np.ones(3, dtype=bool), 3, [limit("none", 0, Bounds(3, 2, None), {0: []})], [])
+    assert slots.short == {"none": 2}
+    assert slots.open_for(0, []).all()

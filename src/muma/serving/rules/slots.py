@@ -70,6 +70,10 @@ class Slots:
         self._limits = limits
         self.notes: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.short: dict[str, int] = {}  # rule -> members that its minimum was lowered by
+        for one in limits:
+            if one.bounds.low and not len(one.place_X):  # a minimum of what is not there
+                self.short[one.rule] = one.bounds.low
+                self.notes[one.rule, "relaxed"] += []
         pins = self._sensible(pins, count)
         self._free = not limits and not pins
         self.length = min(count, int(allowed_N.sum()))
