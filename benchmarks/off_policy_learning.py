@@ -147,7 +147,7 @@ def judged(n: int, runs: int) -> dict[str, float]:
         gain = np.mean([truth.of(one.policy) for one in told.learned_K]) - truth.logging
         covers += told.over_logging.low <= gain <= told.over_logging.high
         found += told.over_logging.low > 0
-    return {f"world_{n}_covers": covers / runs, f"world_{n}_found": found / runs}
+    return {f"world_{n}_covers": float(covers / runs), f"world_{n}_found": found / runs}
 
 
 def noise(n: int, runs: int) -> dict[str, float]:
