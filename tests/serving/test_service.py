@@ -2,6 +2,8 @@
 
 import dataclasses
 import time
+from threading import Event as Signal
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -11,10 +13,15 @@ from muma.app.service.make import open_service
 from muma.app.service.parts import EventsIn
 from muma.app.serving_lists import PipelineRecommender
 from muma.app.training import train_recipe
+from muma.candidates.live import History
+from muma.config import build
 from muma.errors import ArtifactError, DataError, StoreError, UnknownIdError
 from muma.serving.evidence.replay import replay
+from muma.serving.facts import ItemFact
 from muma.serving.parts import Event, Item
+from muma.serving.reading import Known
 from muma.serving.recommending import Ask, Filters
+from muma.serving.rules.rule import UserState
 from muma.serving.rules.ruleset import RuleSet
 from ranked_support import BLOCKS, write_feed
 
@@ -60,8 +67,6 @@ def test_the_best_list_is_that_of_the_offline_pipeline(recipe, opened):
     config = read_recipe(recipe, overrides=[GREEDY])
     offline = PipelineRecommender(config, at_us=opened.clock())
     live = opened.engine.versions
-    from muma.config import build
-
     greedy = dataclasses.replace(live, policy=build(config.policy, where="policy"))
     opened.engine.swap(lambda _: greedy)
     try:
@@ -266,3 +271,125 @@ def test_evidence_is_kept_and_forgotten_with_the_user(opened):
         opened.engine.answer(ask(opened, "same", user=user)) for user in ("who?", "u9")
     )
     assert items(stranger) == items(gone)
+
+
+def test_changes_from_many_threads_do_not_undo_each_other(opened):
+    before = opened.engine.versions
+    facts, rules = opened.engine.versions.facts, opened.engine.versions.rules
+    done = []
+
+    def slowly(change):
+        def changed(versions):
+            time.sleep(0.001)  # as long as a race needs
+            return change(versions)
+
+        opened.engine.swap(changed)
+        done.append(1)
+
+    def add_item(n):
+        slowly(
+            lambda v: dataclasses.replace(v, facts=v.facts.with_items([ItemFact(f"thread {n}")]))
+        )
+
+    def add_rule(n):
+        rule = {"kind": "blocked", "id": f"r{n}", "items": ["a1"]}
+        slowly(lambda v: dataclasses.replace(v, rules=RuleSet.parse([*v.rules.tables, rule])))
+
+    try:
+        threads = [Thread(target=add, args=(n,)) for n in range(10) for add in (add_item, add_rule)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(done) == 20
+        assert len(opened.engine.versions.facts) == len(facts) + 10
+        assert len(opened.engine.versions.rules) == len(rules) + 10
+    finally:
+        opened.engine.swap(lambda _: before)
+
+
+def test_what_a_user_hid_stays_hidden_in_a_session(opened, monkeypatch):
+    facts = opened.engine.versions.facts
+    hidden = np.array([facts.dense("a1")])
+    empty = History(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    known = Known(empty, UserState(blocked_n=hidden), 5)
+    monkeypatch.setattr(opened.running, "known", lambda *_: known)
+    found = opened.engine.answer(ask(opened, "h", user="u1", session=("a3",), count=24))
+    assert found.history_L.tolist() == [facts.dense("a3")]
+    assert "a1" not in items(found)
+    assert found.answer.as_of == 5
+
+
+def test_what_was_put_is_there_after_a_restart_and_a_torn_line(recipe, tmp_path):
+    config = read_recipe(recipe, overrides=[f"runs={str(tmp_path)!r}"])
+    train_recipe(config)
+    first = open_service(config, time_of="log")
+    later = first.clock() + 10**15
+    first.service.tenants.get("default").items.put(
+        [Item("a1", title="Held back", embargo_until=later), Item("fresh", title="Fresh")]
+    )
+    first.service.tenants.get("default").rules.put(
+        [{"kind": "blocked", "id": "no-a2", "items": ["a2"]}],
+        version=first.service.tenants.get("default").rules.get().version, who="k",
+    )  # fmt: skip
+    first.close()
+    with (config.folder / "items.jsonl").open("ab") as file:
+        file.write(b'{"item_id": "a3", "embar')  # killed in the middle of a line
+    again = open_service(config, time_of="log")
+    try:
+        found = again.engine.answer(ask(again, "r", user="u1", count=30))
+        assert not {"a1", "a2"} & set(items(found))
+        assert "a3" in items(found)
+        assert (
+            again.engine.versions.facts.one(again.engine.versions.facts.dense("fresh")).title
+            == "Fresh"
+        )
+        assert (config.folder / "items.jsonl").read_bytes().endswith(b"\n")
+    finally:
+        again.close()
+    (config.folder / "items.jsonl").write_text('{"item_id": 7}\n')
+    with pytest.raises(StoreError, match=r"items.jsonl, line 1: no item"):
+        open_service(config, time_of="log")
+    (config.folder / "items.jsonl").unlink()
+    open_service(config, time_of="log").close()  # nothing was left open
+
+
+def test_an_erasure_waits_for_those_who_read(opened):
+    stop, failures, answers = Signal(), [], []
+
+    def reading():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            try:
+                answers.append(opened.engine.answer(ask(opened, f"e{n}", user="u2")).answer)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is a failure
+                failures.append(error)
+
+    readers = [Thread(target=reading) for _ in range(3)]
+    for thread in readers:
+        thread.start()
+    parts(opened).forgetting.erase("u11", who="k")
+    stop.set()
+    for thread in readers:
+        thread.join()
+    assert not failures
+    assert answers
+    assert all(len(one.items) == 10 for one in answers)
+
+
+def test_a_pump_that_breaks_is_not_ready(recipe, tmp_path, monkeypatch):
+    config = read_recipe(recipe, overrides=[f"runs={str(tmp_path)!r}"])
+    train_recipe(config)
+    found = open_service(config, time_of="log")
+    try:
+        assert found.running.trouble() is None
+
+        def broken():
+            raise ValueError("not one of ours")
+
+        monkeypatch.setattr(found.running.opened.pump, "step", broken)
+        until(lambda: found.running.trouble() == "not one of ours")
+        assert len(found.engine.answer(ask(found, "b", user="u1")).answer.items) == 10
+    finally:
+        found.close()

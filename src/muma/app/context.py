@@ -75,9 +75,9 @@ class RequestContext:
             try:
                 found_C[place] = float(given[name])
             except ValueError:
-                raise DataError(
-                    f"request context {name!r} is {given[name]!r}; it is a number"
-                ) from None
+                found_C[place] = np.inf
+            if np.isinf(found_C[place]):
+                raise DataError(f"request context {name!r} is {given[name]!r}; it is a number")
         return found_C
 
 

@@ -16,6 +16,7 @@ Shape: I items of the catalogue, N candidates, K slots, F features.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -128,6 +129,7 @@ class ServingEngine:
     ) -> None:
         self._versions, self._reader = versions, reader
         self._users = users
+        self._swapping = threading.Lock()
         self.config = config
 
     @property
@@ -136,8 +138,9 @@ class ServingEngine:
         return self._versions
 
     def swap(self, change: Callable[[Versions], Versions]) -> None:
-        """Put other versions in place, in one step for every later answer."""
-        self._versions = change(self._versions)
+        """Put other versions in place, in one step for every later answer; one change after the other."""
+        with self._swapping:
+            self._versions = change(self._versions)
 
     def answer(self, ask: Ask) -> Evidence:
         """See `Recommending.answer`."""
@@ -227,15 +230,18 @@ class ServingEngine:
     def _known(self, work: _Work, user: int) -> Known:
         """History of the user, or of the session where there is none."""
         ask, facts = work.ask, work.versions.facts
-        if user != NOBODY:
-            try:
-                known = self._reader.known(work.versions.bundle, user, ask.time)
-                if len(known.history):
-                    return known
-            except MumaError as error:
-                LOG.warning("store failed", extra={"reason": str(error)})
-                work.leave_out("history", "the feature store cannot be read")
-        return of_session(facts.find_all(ask.session if ask.profiling else ()), ask.time)
+        session = of_session(facts.find_all(ask.session if ask.profiling else ()), ask.time)
+        if user == NOBODY:
+            return session
+        try:
+            known = self._reader.known(work.versions.bundle, user, ask.time)
+        except MumaError as error:
+            LOG.warning("store failed", extra={"reason": str(error)})
+            work.leave_out("history", "the feature store cannot be read")
+            return session
+        if len(known.history) or not len(session.history):
+            return known
+        return replace(known, history=session.history)  # what was hidden stays hidden
 
     def _propose(
         self, work: _Work, known: Known, ruling: Ruling

@@ -21,7 +21,9 @@ from muma.app.serving_bundle import bundle_of
 from muma.app.streaming import state_folder
 from muma.backends.lmdb_purge import purge
 from muma.config import build
+from muma.events.event import EventLog
 from muma.events.log_folder import open_log
+from muma.policy.policy import Policy
 from muma.serving.audit import AuditLog
 from muma.serving.bundle import Bundle
 from muma.serving.catalogue import item_facts
@@ -102,6 +104,23 @@ def open_service(config: AppConfig, *, time_of: Time = "now") -> Opened:
     )
     policy = build(config.policy, where="policy", methods=("next_slot", "expected"))
     running = Running(config, clock=clock, until=until)
+    try:
+        return _opened(config, log, bundle, policy, running, engine_config, clock)
+    except BaseException:
+        running.close()
+        raise
+
+
+def _opened(
+    config: AppConfig,
+    log: EventLog,
+    bundle: Bundle,
+    policy: Policy,
+    running: Running,
+    engine_config: EngineConfig,
+    clock: Callable[[], int],
+) -> Opened:
+    folder = config.folder
     versions = Versions(bundle, item_facts(log), RuleSet(), policy)
     engine = ServingEngine(versions, running, users=running.users, config=engine_config)
     evidence = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
@@ -158,8 +177,7 @@ class _State(ErasableState):
         try:
             return super().erase(subject)
         finally:
-            if self._running.trouble() is not None:
-                self._running.resume()
+            self._running.resume()
 
 
 def _erasure(
@@ -169,7 +187,7 @@ def _erasure(
     bundle: Bundle,
     clock: Callable[[], int],
 ) -> Erasure:
-    """What is forgotten, in this order: decisions, events, state; models and their log only say so."""
+    """What is forgotten, in this order: decisions, events, their log, state; models only say so."""
     stream = _Stream(running)
     others = [name for name in bundle.features if not name.startswith(("user", "friends"))]
     learned = [Learned(f"sources and rankers {bundle.version}", bundle.learned_until)]

@@ -16,7 +16,7 @@ import polars as pl
 
 from muma.app.service.running import Running
 from muma.artifact import flush
-from muma.errors import RetryLater, StreamError
+from muma.errors import RetryLater, StoreError, StreamError
 from muma.serving.audit import AuditLog, Entry
 from muma.serving.engine import ServingEngine
 from muma.serving.erasure.erasure import Erasure
@@ -88,7 +88,7 @@ class EventsIn:
         except Late:
             raise RetryLater("the disk is slow", after_s=PAUSE_S) from None
         except StreamError as error:
-            if self._running.trouble() == "paused":
+            if not self._running.is_open:
                 raise RetryLater("the service is paused", after_s=PAUSE_S) from error
             raise
         return Taken(len(events))
@@ -117,23 +117,19 @@ class ItemsHeld:
         self._engine, self._running, self._events = engine, running, events
         self._path, self._clock = path, clock
         self._lock = threading.Lock()
-        self._held: dict[str, Item] = {}
-        if path.is_file():
-            lines = path.read_bytes().splitlines()
-            items = [msgspec.json.decode(line, type=Item) for line in lines if line.strip()]
-            self._held = {item.item_id: item for item in items}
+        self._held = _read_items(path)
         self.sync()
+        self._install(self._engine.versions.facts, [*self._held.values()])
 
     def sync(self) -> None:
         """Take in items that events have brought."""
-        facts, ids = self._engine.versions.facts, self._running.items().ids
-        if len(facts) >= len(ids) and not self._unknown(facts):
+        if len(self._engine.versions.facts) >= len(self._running.items()):
             return
         with self._lock:
             facts = self._engine.versions.facts
-            new = [ItemFact(str(name)) for name in ids.slice(len(facts)).to_list()]
-            facts = facts.with_items(new) if new else facts
-            self._install(facts, [*self._held.values()])
+            names = [str(name) for name in self._running.items().ids.slice(len(facts)).to_list()]
+            facts = facts.with_items([ItemFact(name) for name in names])
+            self._install(facts, [self._held[name] for name in names if name in self._held])
 
     def get(self, item_ids: Sequence[str]) -> Sequence[Item]:
         """Those of them that exist."""
@@ -167,9 +163,6 @@ class ItemsHeld:
             self._install(self._engine.versions.facts, items)
         return len(set(new))
 
-    def _unknown(self, facts: ItemFacts) -> bool:
-        return any(facts.find(name) < 0 for name in self._held)
-
     def _install(self, facts: ItemFacts, items: Sequence[Item]) -> None:
         known = [_fact(item) for item in items if facts.find(item.item_id) >= 0]
         facts = facts.with_items(known) if known else facts
@@ -182,6 +175,7 @@ class RulesHeld:
 
     def __init__(self, engine: ServingEngine, store: RuleStore) -> None:
         self._engine, self._store = engine, store
+        self._lock = threading.Lock()
         self._install()
 
     def get(self) -> Rules:
@@ -195,9 +189,10 @@ class RulesHeld:
         return found
 
     def _install(self) -> None:
-        rules = self._store.rule_set()
-        rules.prepare(self._engine.versions.facts)
-        self._engine.swap(lambda versions: replace(versions, rules=rules))
+        with self._lock:  # the newest version is put in place last
+            rules = self._store.rule_set()
+            rules.prepare(self._engine.versions.facts)
+            self._engine.swap(lambda versions: replace(versions, rules=rules))
 
 
 class Forget:
@@ -221,6 +216,31 @@ class AuditKept:
         """Append one line."""
         text = json.dumps(dict(detail), sort_keys=True, default=str)
         self._log.append(Entry(who, action, self._clock(), tenant=self._tenant, detail=text))
+
+
+def _read_items(path: Path) -> dict[str, Item]:
+    """Items of a file of JSON lines, the last of equal ids; a line that a kill cut off is removed.
+
+    Raises:
+        StoreError: another line cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    raw = path.read_bytes()
+    whole = raw.rfind(b"\n") + 1
+    if whole < len(raw):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    found = {}
+    for number, line in enumerate(raw[:whole].splitlines(), start=1):
+        try:
+            item = msgspec.json.decode(line, type=Item)
+        except msgspec.MsgspecError as error:
+            raise StoreError(
+                f"{path}, line {number}: no item ({error}); mend or remove it"
+            ) from None
+        found[item.item_id] = item
+    return found
 
 
 def _text(value: float | str | None) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 from muma.app.config import AppConfig
 from muma.app.streaming import Streaming, begin, open_streaming, state_folder
 from muma.backends.state_lmdb import LmdbConfig, LmdbStore
-from muma.errors import MumaError, StoreError
+from muma.errors import StoreError
 from muma.events.vocabulary import Vocabulary
 from muma.features.online.intake import Intake, IntakeConfig
 from muma.features.online.pump import Pulse
@@ -48,7 +48,9 @@ class Running:
         self.config, self._clock = config, clock
         self._stack = ExitStack()
         self._stop = threading.Event()
-        self._failure: MumaError | None = None
+        self._failure: Exception | None = None
+        self._reading = 0  # answers that are in the store just now
+        self._change = threading.Condition()
         self.pulse: Pulse | None = None
         self._reader: LiveReader | None = None
         self.on_step: Callable[[], object] = lambda: None
@@ -60,32 +62,40 @@ class Running:
         self._start()
 
     def users(self) -> Vocabulary:
-        """Raw ids of users, as they stand now."""
-        return self.opened.stream.user_ids
+        """Raw ids of users, as they stand now; while the stream is closed, as they stood last."""
+        return self._ids()[0]
 
     def items(self) -> Vocabulary:
-        """Raw ids of items, as they stand now."""
-        return self.opened.stream.item_ids
+        """Raw ids of items, likewise."""
+        return self._ids()[1]
 
     def trouble(self) -> str | None:
         """Why features are not kept up to date; None when they are."""
         if self._failure is not None:
-            return str(self._failure)
-        return None if self._reader is not None else "paused"
+            return str(self._failure) or type(self._failure).__name__
+        return None if self.is_open else "paused"
 
     # what `muma.serving.reading.LiveReader` offers, while the store is open
 
     def known(self, bundle: Bundle, user: int, at: int) -> Known:
         """See `LiveReader.known`."""
-        return self._open_reader().known(bundle, user, at)
+        with self._open_reader() as reader:
+            return reader.known(bundle, user, at)
 
     def features(self, user: int, item_N: np.ndarray, at: int) -> np.ndarray:
         """See `LiveReader.features`."""
-        return self._open_reader().features(user, item_N, at)
+        with self._open_reader() as reader:
+            return reader.features(user, item_N, at)
 
     def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
         """See `LiveReader.told`."""
-        return self._open_reader().told(bundle, user, facts)
+        with self._open_reader() as reader:
+            return reader.told(bundle, user, facts)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether stream and state are open: not while an erasure has them, nor after the end."""
+        return self._reader is not None
 
     @contextmanager
     def paused(self) -> Iterator[StateStore]:
@@ -98,7 +108,10 @@ class Running:
             store.close()
 
     def resume(self) -> None:
-        """Go on after `paused`."""
+        """Go on after `paused`; does nothing when all is open."""
+        if self.is_open:
+            return
+        self._failure = None
         self._stack = ExitStack()
         self._open()
         self._start()
@@ -108,7 +121,11 @@ class Running:
         self.intake.close()
         self._stop.set()
         self._thread.join()
-        self._reader = None
+        with self._change:  # the store's memory must not go while somebody reads it
+            if self._reader is not None:
+                self._kept = self.opened.stream.user_ids, self.opened.stream.item_ids
+            self._reader = None
+            self._change.wait_for(lambda: not self._reading)
         self._stack.close()
 
     def _open(self) -> None:
@@ -143,12 +160,31 @@ class Running:
                     pump.settle()
                     time.sleep(pump.config.idle_s)
             self.pulse = pump.close()
-        except MumaError as error:
+        except Exception as error:
             self._failure = error
             LOG.exception("features are no longer kept up to date")
 
-    def _open_reader(self) -> LiveReader:
-        reader = self._reader
-        if reader is None:
-            raise StoreError("the feature store is paused")
-        return reader
+    def _ids(self) -> tuple[Vocabulary, Vocabulary]:
+        with self._change:
+            if self._reader is None:
+                return self._kept
+            return self.opened.stream.user_ids, self.opened.stream.item_ids
+
+    @contextmanager
+    def _open_reader(self) -> Iterator[LiveReader]:
+        """The reader, which stays open as long as it is used.
+
+        Raises:
+            StoreError: the store is paused.
+        """
+        with self._change:
+            reader = self._reader
+            if reader is None:
+                raise StoreError("the feature store is paused")
+            self._reading += 1
+        try:
+            yield reader
+        finally:
+            with self._change:
+                self._reading -= 1
+                self._change.notify_all()
