@@ -194,7 +194,7 @@ PHRASES = {
     ("user.click.top2_category.7d", 4): ("the second most frequent category of your clicks in the last 7 days (number 4)", None),
     ("user.click.top1_share.7d", 0.4): ("the most frequent category's share of your clicks in the last 7 days (40%)", None),
     ("candidate.markov", 0.2): ("its score from markov (0.2)", "viewers of your last video went on to it"),
-    ("candidate.markov", 0.0): ("having no history for markov to go by", None),
+    ("candidate.markov", 0.0): ("having no history of yours to go by", None),
     ("candidate.popularity", 0.0): ("its score from general popularity (0)", None),
     ("candidate.interest", -1.5): ("its score from the model of your interests (-1.5)", None),
     ("position", 3): ("the place in the list it was judged for (3)", None),

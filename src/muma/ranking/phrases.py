@@ -290,7 +290,7 @@ def _candidate(m: dict[str, str], value: float, words: WordsConfig, about: Subje
     names = {"interest": "the model of your interests", "popularity": "general popularity"}
     noun = f"its score from {names.get(source, _plain(source))} ({number(value)})"
     if source != "popularity" and not abs(value) > 0:  # the same for every item: nothing to go by
-        noun = f"having no history for {names.get(source, _plain(source))} to go by"
+        noun = "having no history of yours to go by"
     return Phrase(noun, told and told.format(item=words.item, items=words.items))
 
 
