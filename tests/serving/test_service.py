@@ -15,7 +15,7 @@ from muma.app.serving_lists import PipelineRecommender
 from muma.app.training import train_recipe
 from muma.candidates.live import History
 from muma.config import build
-from muma.errors import ArtifactError, DataError, StoreError, UnknownIdError
+from muma.errors import ArtifactError, DataError, StoreError, StreamError, UnknownIdError
 from muma.serving.evidence.replay import replay
 from muma.serving.facts import ItemFact
 from muma.serving.parts import Event, Item
@@ -393,3 +393,23 @@ def test_a_pump_that_breaks_is_not_ready(recipe, tmp_path, monkeypatch):
         assert len(found.engine.answer(ask(found, "b", user="u1")).answer.items) == 10
     finally:
         found.close()
+
+
+def test_the_log_can_be_held_back_for_a_replay(recipe, tmp_path):
+    sets = [f"runs={str(tmp_path)!r}", 'serving.begin="test"']
+    config = read_recipe(recipe, overrides=sets)
+    trained = train_recipe(config)
+    start = trained.split.test_start
+    found = open_service(config, time_of="log")
+    try:
+        assert start <= found.clock() < start + 60_000_000  # the clock begins where the log was cut
+        events = trained.log.events.collect()["timestamp"]
+        assert sum(found.running.opened.stream.ends().values()) == int((events < start).sum())
+    finally:
+        found.close()
+    open_service(config, time_of="log").close()
+    elsewhere = f"runs={str(tmp_path / 'whole')!r}"
+    train_recipe(read_recipe(recipe, overrides=[elsewhere]))
+    open_service(read_recipe(recipe, overrides=[elsewhere]), time_of="log").close()
+    with pytest.raises(StreamError, match="another part of the log"):
+        open_service(read_recipe(recipe, overrides=[elsewhere, sets[1]]), time_of="log")

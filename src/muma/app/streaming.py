@@ -139,8 +139,17 @@ def begin(
             when the stream begins, and not later.
         stop: asked between pieces.
         each: told after each step of the engine.
+
+    Raises:
+        StreamError: the stream began with another part of the log than `until` asks for.
     """
-    if _history(opened.config).get("whole"):
+    known = _history(opened.config)
+    if known.get("whole"):
+        if until is not None and known.get("until") != until:
+            raise StreamError(
+                f"{stream_folder(opened.config)} began with another part of the log; set serving.begin "
+                "as it was then, or remove the run's stream, stream-history.json and state to begin anew"
+            )
         return True
     opened.pump.step()
     for frame in _unfed(opened.stream, opened.world.log.between(None, until)):
@@ -148,7 +157,7 @@ def begin(
             return False
         opened.stream.append(frame, received_at=int(frame.item(-1, "timestamp")))
         each(opened.pump.step())
-    _write_history(opened.config, opened.world.log, whole=True)
+    _write_history(opened.config, opened.world.log, whole=True, until=until)
     return True
 
 
@@ -174,10 +183,14 @@ def _history(config: AppConfig) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _write_history(config: AppConfig, log: EventLog, *, whole: bool) -> None:
+def _write_history(
+    config: AppConfig, log: EventLog, *, whole: bool, until: int | None = None
+) -> None:
     file = _history_file(config)
     draft = file.with_suffix(".draft")
-    draft.write_text(json.dumps({"log": log.fingerprint, "whole": whole}), encoding="utf-8")
+    draft.write_text(
+        json.dumps({"log": log.fingerprint, "whole": whole, "until": until}), encoding="utf-8"
+    )
     flush(draft)
     draft.replace(file)
     flush(file.parent)
