@@ -1,9 +1,7 @@
 """Scores of candidate sources as features: each row by models that knew nothing of its time.
 
-A source's scale changes with every fit, so a score is told in standard deviations from the mean of the
-user's whole catalogue:
-
-    z_ui = (s_ui - mean_i s_ui) / sd_i s_ui
+A score is told in standard deviations from the mean of the user's whole catalogue; see
+`muma.candidates.scale`.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from muma.candidates.candidate import CandidateModel
+from muma.candidates.scale import scale_of, standardised
 from muma.progress import track
 
 BLOCK = 512
@@ -35,23 +34,10 @@ def pair_scores(
     start_B = np.searchsorted(place_N[order_N], np.arange(len(users) + 1))
     for first in track(range(0, len(users), BLOCK), label="scores of sources"):
         block = users[first : first + BLOCK]
-        rows = order_N[start_B[first] : start_B[first + len(block)]]
         for column, source in enumerate(sources.values()):
             score_BI = source.score(block)
-            score_NS[rows, column] = standardised(score_BI)[place_N[rows] - first, item_N[rows]]
+            for place, score_I in enumerate(score_BI):
+                mine = order_N[start_B[first + place] : start_B[first + place + 1]]
+                score_n = score_I[item_N[mine]]
+                score_NS[mine, column] = standardised(score_n, scale_of(score_I))
     return score_NS
-
-
-def standardised(score_BI: np.ndarray) -> np.ndarray:
-    """Scores of whole catalogues in standard deviations from each row's mean; -inf becomes NaN.
-
-    A row without any difference is 0 everywhere.
-    """
-    finite_BI = np.isfinite(score_BI)
-    known_BI = np.where(finite_BI, score_BI, 0.0).astype(np.float64)
-    count_B = np.maximum(finite_BI.sum(axis=1), 1)
-    mean_B = known_BI.sum(axis=1) / count_B
-    apart_BI = np.where(finite_BI, known_BI - mean_B[:, None], 0.0)
-    sd_B = np.sqrt((apart_BI**2).sum(axis=1) / count_B)
-    scaled_BI = apart_BI / np.where(sd_B > 0, sd_B, 1.0)[:, None]
-    return np.where(finite_BI, scaled_BI, np.nan).astype(np.float32)

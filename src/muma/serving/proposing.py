@@ -14,6 +14,7 @@ import numpy as np
 
 from muma.candidates.candidate import CandidateModel
 from muma.candidates.live import History, Live
+from muma.candidates.scale import scale_of, standardised
 from muma.errors import MumaError
 
 LOG = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ def propose(
             failed[name] = str(error)
             LOG.warning("source failed", extra={"source": name, "reason": str(error)})
             continue
-        score_SI[place, : len(raw_I)] = standardised(raw_I)
+        score_SI[place, : len(raw_I)] = standardised(raw_I, scale_of(raw_I))
         if wanted_N is None:
             chosen.append((place, _best(raw_I, allowed_I[: len(raw_I)], pool)))
     if wanted_N is None:
@@ -79,21 +80,6 @@ def propose(
     for place, best in chosen:
         by_NS[np.searchsorted(item_N, best), place] = True
     return Proposed(item_N, score_SI[:, item_N].T, by_NS, tuple(sources), failed)
-
-
-def standardised(score_I: np.ndarray) -> np.ndarray:
-    """One user's scores in standard deviations from their mean; -inf becomes NaN: float32 [I].
-
-    As in training: the scale of a source changes with every fit.
-    """
-    finite_I = np.isfinite(score_I)
-    value_I = score_I[finite_I].astype(np.float64)
-    found_I = np.full(len(score_I), np.nan, dtype=np.float32)
-    if len(value_I):
-        apart = value_I - value_I.mean()
-        sd = np.sqrt((apart**2).mean())
-        found_I[finite_I] = apart / (sd if sd > 0 else 1.0)
-    return found_I
 
 
 def _best(score_I: np.ndarray, allowed_I: np.ndarray, pool: int) -> np.ndarray:
