@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from muma.app.config import read_recipe
+from muma.app.evaluation import evaluate_recipe
 from muma.app.folds import Fold
 from muma.app.judged import impressions
 from muma.app.judgement import judge_training
@@ -191,3 +192,16 @@ def test_a_wrong_recipe_says_what_is_wrong(place, tmp_path, override, error, mes
 def test_a_recipe_without_ranking_is_told(small_recipe):
     with pytest.raises(ConfigError, match=r"no section \[ranking\]"):
         train_recipe(read_recipe(small_recipe))
+
+
+def test_the_comparison_makes_the_rows_that_training_alone_makes(place, tmp_path):
+    rows = []
+    for number, whole in enumerate((False, True)):
+        config = read_recipe(place, overrides=[f"runs={str(tmp_path / str(number))!r}"])
+        if whole:
+            evaluate_recipe(config)
+        found = train_recipe(config)
+        assert ("rows" in found.reused) == whole
+        rows.append(found.matrices)
+    for table, matrix in rows[0].items():
+        np.testing.assert_array_equal(matrix.value_NF, rows[1][table].value_NF)

@@ -91,7 +91,7 @@ def evaluate_recipe(config: AppConfig, *, now_us: int | None = None) -> Report:
     done = _test(stage, fitted, task, context)
     if config.ranking is not None:
         done[PIPELINE] = stage.timed(
-            PIPELINE, "test", lambda: _pipeline(stage, tuner, task, context, now_us=now_us)
+            PIPELINE, "test", lambda: _pipeline(stage, tuner, fitted, task, context, now_us=now_us)
         )
     report = _report(stage, tuner.chosen, done, task, context, baseline=baseline, served=served)
     _keep(stage, fitted, normalisers, report)
@@ -151,7 +151,8 @@ def _refit(stage: _Stage, tuner: Tuner) -> dict[str, CandidateModel]:
     """Fit every chosen model on all events before the test part."""
     if not stage.config.evaluation.refit:
         return tuner.fitted
-    tuner.fitted.clear()
+    if stage.config.ranking is None:
+        tuner.fitted.clear()
     log, fitted = _history(stage), {}
     for name, chosen in track(list(tuner.chosen.items()), label="fitting for the test"):
         model = tuner.new(name, chosen.spec)
@@ -179,10 +180,21 @@ def _test(
 
 
 def _pipeline(
-    stage: _Stage, tuner: Tuner, task: Task, context: Context, *, now_us: int | None
+    stage: _Stage,
+    tuner: Tuner,
+    fitted: Mapping[str, CandidateModel],
+    task: Task,
+    context: Context,
+    *,
+    now_us: int | None,
 ) -> Evaluation:
-    """The whole pipeline, candidates and rankers, on the same users."""
-    trained = train_recipe(stage.config, now_us=now_us, tuner=tuner)
+    """The whole pipeline, candidates and rankers, on the same users; no source is fitted twice."""
+    split = stage.split
+    there = {}
+    if split.validation_start is not None and split.test_start is not None:
+        there[split.validation_start] = tuner.fitted
+        there |= {split.test_start: fitted} if stage.config.evaluation.refit else {}
+    trained = train_recipe(stage.config, now_us=now_us, tuner=tuner, fitted=there)
     deepest = max(metric.k for metric in stage.metrics)
     item_BK = full_lists(trained, task.user_B, deepest)
     return evaluate_lists(item_BK, task.truth, metrics=stage.metrics, context=context)

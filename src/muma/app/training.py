@@ -42,6 +42,9 @@ from muma.ranking.ranker import Examples
 from muma.rng import derive
 
 Table = str
+Fitted = Mapping[int, Mapping[str, CandidateModel]]
+"""Moment (microseconds) -> models by name that were fitted on everything before it."""
+
 TABLES = ("impressions", "lists")
 LIST_LABEL = "taken"
 
@@ -123,7 +126,11 @@ def sources_of(config: AppConfig) -> list[str]:
 
 
 def train_recipe(
-    config: AppConfig, *, now_us: int | None = None, tuner: Tuner | None = None
+    config: AppConfig,
+    *,
+    now_us: int | None = None,
+    tuner: Tuner | None = None,
+    fitted: Fitted | None = None,
 ) -> Trained:
     """Run every stage that is not there yet.
 
@@ -131,6 +138,7 @@ def train_recipe(
         config: the recipe.
         now_us: the clock for ingestion, UTC microseconds.
         tuner: has chosen the sources' parameters already, on validation; None chooses them.
+        fitted: models with these parameters that are fitted on all before some moments already.
 
     Raises:
         MumaError: the recipe or the data are wrong.
@@ -144,7 +152,7 @@ def train_recipe(
     stages, about = Stages(config.folder, log), stage_inputs(config)
     last: dict[str, CandidateModel] = {}
     rows = stages.arrays(
-        "rows", lambda: _rows(config, log, split, folds, tuner, last), about["rows"]
+        "rows", lambda: _rows(config, log, split, folds, tuner, last, fitted or {}), about["rows"]
     )
     before = folds[-1].known_before
     stages.keep_models(
@@ -246,12 +254,13 @@ def chosen_specs(config: AppConfig, split: Split) -> Tuner:
 
 
 def fitted_sources(
-    config: AppConfig, tuner: Tuner, log: EventLog, before: int | None
+    config: AppConfig, tuner: Tuner, log: EventLog, before: int, fitted: Fitted | None = None
 ) -> dict[str, CandidateModel]:
-    """Every source fitted on what was known before a moment."""
-    known = log.between(None, before)
+    """Every source fitted on what was known before a moment, unless it is there already."""
+    known, there = log.between(None, before), (fitted or {}).get(before, {})
     return {
-        name: tuner.new(name, tuner.chosen[name].spec).fit(known) for name in sources_of(config)
+        name: there.get(name) or tuner.new(name, tuner.chosen[name].spec).fit(known)
+        for name in sources_of(config)
     }
 
 
@@ -262,6 +271,7 @@ def _rows(
     folds: list[Fold],
     tuner: Tuner | None,
     last: dict[str, CandidateModel],
+    fitted: Fitted,
 ) -> dict[str, np.ndarray]:
     """Both tables with their scores, fold by fold, so that one fold's models are held at a time.
 
@@ -277,7 +287,7 @@ def _rows(
     sources, before = {}, None
     for number, fold in enumerate(track(folds, label="pieces of time")):
         if fold.known_before != before:
-            sources = fitted_sources(config, tuner, log, fold.known_before)
+            sources = fitted_sources(config, tuner, log, fold.known_before, fitted)
             before = fold.known_before
         rng = derive(config.seed, "ranking", "lists", str(number))
         both: dict[Table, Judged] = {

@@ -56,7 +56,8 @@ class ListingModel(ABC):
         item_F = self._fitted()
         user_B = known_users(user_B, self._n_users)
         score_BI = np.full((len(user_B), self._n_items), -np.inf, dtype=np.float32)
-        score_BI[:, item_F] = self._score(user_B)
+        for row_I, score_F in zip(score_BI, self._score(user_B), strict=True):
+            row_I[item_F] = score_F  # a row at a time stays in the cache
         return score_BI
 
     def propose(
