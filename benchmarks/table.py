@@ -38,6 +38,7 @@ def rows() -> list[tuple[str, str, str]]:
     small, rivals = load("interest_100k"), load("interest_seed1")
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
     cause, coat, ctr = load("causal"), load("coat"), load("ctr")
+    drift = load("drift")
     trained = "benchmarks/interest.py --models hybrid --recipes kuairand globo"
     return [
         (
@@ -286,6 +287,33 @@ def rows() -> list[tuple[str, str, str]]:
                 ("without_interest_score", "itself without the interest network's score"),
                 ("without_candidate_scores", "itself without the other sources' scores"),
             )
+        ),
+        (
+            (
+                "... NDCG@10 of each user's shown videos, all as known at the first: minus logistic regression, DCN-V2, one "
+                "LightGBM on raw columns (click)"
+            ),
+            "; ".join(
+                difference(ctr, f"click_pipeline_minus_{k}_ndcg10_at_once")
+                for k in ("logistic", "dcnv2", "lightgbm_raw")
+            ),
+            "benchmarks/ctr.py",
+        ),
+        (
+            f"drift: false alarms of {drift['false_alarm_checks']:,} checks without drift (configured: 0.05)",
+            (
+                f"{drift['false_alarm_rate']:.3f} [{drift['false_alarm_rate_low']:.3f}, "
+                f"{drift['false_alarm_rate_high']:.3f}]"
+            ),
+            "benchmarks/drift.py",
+        ),
+        (
+            "... events until it is found, median: a feature moves by 0.25, by 0.5 deviations; a label's rate falls by a fifth",
+            ", ".join(
+                f"{drift[f'delay_{k}_median']:,.0f}"
+                for k in ("mean_0.25_sd", "mean_0.5_sd", "label_minus_20_percent")
+            ),
+            "benchmarks/drift.py",
         ),
         (
             "policy: the 20 best of 1 M arms by eq. (12); one arm updated; LinUCB over 1,000 x 64; 20 slots of 200 by Thompson sampling, by softmax",
