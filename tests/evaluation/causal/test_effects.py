@@ -90,21 +90,26 @@ def test_variance_of_equal_scores_uses_all_of_them():
     assert np.isnan(conditional_variance(np.array([1.0]), np.array([2.0]))).all()
 
 
+@pytest.mark.parametrize(("clip", "l2"), [(0.0, 0.0), (0.2, 0.0), (0.0, 30.0), (0.1, 30.0)])
 @pytest.mark.parametrize("estimand", ["att", "ate", "ato"])
-def test_the_sandwich_is_that_of_the_stacked_equations(make_world, estimand):
+def test_the_sandwich_is_that_of_the_stacked_equations(make_world, estimand, clip, l2):
     world = make_world(4, units=250)
     study, y, t = world.study, world.outcome_N, world.study.treated_N.astype(float)
-    design = make_design(study, DesignConfig(method="weighting", estimand=estimand))
+    design = make_design(
+        study, DesignConfig(method="weighting", estimand=estimand, clip=clip, l2=l2)
+    )
     found = weighted_effect(design, y)
-    x = np.hstack([np.ones((250, 1)), study.covariate_NF])
+    x, penalty_Q = design.propensity.x_NQ, np.array([0, l2, l2, l2]) / 250
 
     def equations(theta):
-        w = weights(expit(x @ theta[:4]), study.treated_N, estimand)
-        scores = x * (t - expit(x @ theta[:4]))[:, None]
+        score = expit(x @ theta[:4])
+        lowest = 0.0 if estimand == "att" else clip
+        w = weights(np.clip(score, lowest, 1 - clip), study.treated_N, estimand)
+        scores = x * (t - score)[:, None] - penalty_Q * theta[:4]
         ends = [t * w * (y - theta[4]), (1 - t) * w * (y - theta[5])]
         return np.hstack([scores, np.stack(ends, axis=1)])
 
-    fit = design.propensity.logistic.coefficient_Q
+    fit = design.propensity.logistic.scaled_Q
     theta = np.concatenate([fit, [found.treated, found.untreated]])
     rows = equations(theta)
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-6)

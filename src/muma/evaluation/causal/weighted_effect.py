@@ -4,8 +4,8 @@
     IF_i   = t w (Y - m1) / W1 - (1 - t) w (Y - m0) / W0  +  D' I^-1 (t - e) x_i
 
 W are mean weights. The last part is there when one logistic model made the scores: fitting them usually
-narrows the interval (Lunceford and Davidian, Statistics in Medicine 2004); D is the derivative of the effect with respect to
-the coefficients and I the information a unit. Known, cross-fitted or boosted scores count as known.
+narrows the interval (Lunceford and Davidian, Statistics in Medicine 2004); e are the fitted scores before clipping, D is the
+derivative of the effect with respect to the coefficients (a clipped score has none) and I the information a unit. Known, cross-fitted or boosted scores count as known.
 
 Shape: N units, Q coefficients.
 """
@@ -13,6 +13,7 @@ Shape: N units, Q coefficients.
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import expit
 
 from muma.evaluation.causal.design import Design
 from muma.evaluation.causal.estimate import Estimate
@@ -36,9 +37,14 @@ def weighted_effect(design: Design, outcome_N: np.ndarray) -> Estimate:
     scores = design.propensity
     if scores.logistic is not None and scores.x_NQ is not None:
         score_N = scores.score_N
-        slope_N = weight_slopes(score_N, treated_N, design.config.estimand) * (weight_N > 0)
+        fitted_N = expit(scores.x_NQ @ scores.logistic.scaled_Q)
+        moves_N = (weight_N > 0) & (
+            np.abs(score_N - fitted_N) < 1e-12
+        )  # a clipped score stands still
+        slope_N = weight_slopes(score_N, treated_N, design.config.estimand) * moves_N
         direction_Q = scores.x_NQ.T @ (slope_N * pull_N) / n_units
         information_QQ = scores.logistic.information_QQ / n_units
         solved_Q = np.linalg.lstsq(information_QQ, direction_Q, rcond=1e-12)[0]
-        influence_N = influence_N + (scores.x_NQ @ solved_Q) * (treated_N - score_N)
+        influence_N = influence_N + (scores.x_NQ @ solved_Q) * (treated_N - fitted_N)
+        influence_N -= influence_N.mean()  # a penalty's share
     return Estimate(mean1, mean0, float(np.sqrt(np.sum(influence_N**2))) / n_units)
