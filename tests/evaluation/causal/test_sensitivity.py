@@ -77,6 +77,14 @@ def test_without_hidden_bias_it_is_wilcoxons():
     assert rosenbaum_p(-difference, 1.0) == pytest.approx(want)
 
 
+def test_ranks_that_speak_against_the_mean_are_no_finding():
+    few_large_gains = np.concatenate([-np.arange(1, 81) / 80, 100 + np.arange(20.0)])
+    assert few_large_gains.mean() > 0
+    for difference in (few_large_gains, -few_large_gains):
+        assert rosenbaum_p(difference, 1.0) > 0.99
+        assert rosenbaum_gamma(difference) == 1.0
+
+
 def test_gamma_is_where_the_bound_crosses():
     difference = derive(5, "pairs").normal(0.8, 1.0, 100)
     gamma = rosenbaum_gamma(difference)

@@ -101,7 +101,7 @@ def _evalue(
 
 
 def rosenbaum_p(difference_M: np.ndarray, gamma: float) -> float:
-    """Largest one-sided p-value, in the direction of the finding, under hidden bias `gamma`.
+    """Largest one-sided p-value, in the direction of the mean difference, under hidden bias `gamma`.
 
     Normal approximation with mid-ranks; differences of 0 are dropped.
 
@@ -138,11 +138,11 @@ def rosenbaum_gamma(difference_M: np.ndarray, *, alpha: float = 0.025) -> float:
 
 
 def _ranks(difference_M: np.ndarray) -> tuple[np.ndarray, float]:
-    """Ranks of |difference| and the sum of those on the side of the finding."""
+    """Ranks of |difference| and the sum of those with the sign of the mean."""
     difference_M = np.asarray(difference_M, np.float64)
     difference_M = difference_M[difference_M != 0]
     if not len(difference_M):
         raise DataError("every pair is equal; there is no finding to be sensitive")
     rank_M = rankdata(np.abs(difference_M))
-    above = float(rank_M[difference_M > 0].sum())
-    return rank_M, max(above, float(rank_M.sum()) - above)
+    sign = 1.0 if difference_M.mean() >= 0 else -1.0
+    return rank_M, float(rank_M[sign * difference_M > 0].sum())
