@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muma.evaluation.causal.balance import balance, balance_terms
+from muma.evaluation.causal.balance import balance, balance_terms, largest_difference, scales
 from muma.evaluation.causal.logistic import fit_logistic
 from muma.evaluation.causal.overlap import overlap
 from muma.evaluation.causal.study import study_of
@@ -63,6 +63,19 @@ def test_no_spread_among_the_treated():
     apart = balance(study_of(t, t[:, None].astype(float)), np.ones(5), estimand="att").rows[0]
     assert apart.before == np.inf
     assert balance(study_of(t, 1.0 - t[:, None]), np.ones(5), estimand="att").largest == np.inf
+
+
+def test_what_is_constant_has_no_difference_of_rounding():
+    rng = derive(6, "constant")
+    x, t, w = rng.normal(size=200), rng.random(200) < 0.37, rng.random(200)
+    value_NF = np.stack([x, np.full(200, 0.1), np.where(t, 0.3, 0.1)], axis=1)
+    for estimand in ("att", "ate"):
+        _, same, apart = balance(study_of(t, value_NF), w, estimand=estimand).rows
+        assert (same.before, same.after) == (0, 0)
+        assert (apart.before, apart.after) == (np.inf, np.inf)
+        scale_T = scales(value_NF, t, estimand)
+        found_T = largest_difference(value_NF, t, w, scale_T)
+        assert found_T[1:].tolist() == [0, np.inf]
 
 
 def test_a_single_treated_unit():

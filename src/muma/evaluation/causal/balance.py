@@ -145,6 +145,7 @@ def largest_difference(
 ) -> np.ndarray:
     """|standardised mean difference| of each term with given denominators, [T]."""
     one_N, zero_N = np.where(treated_N, weight_N, 0.0), np.where(treated_N, 0.0, weight_N)
+    value_NT = value_NT - value_NT[0]  # a constant has no difference, not one of rounding
     gap_T = one_N @ value_NT / one_N.sum() - zero_N @ value_NT / zero_N.sum()
     return np.abs(_over(gap_T, scale_T))
 
@@ -163,10 +164,14 @@ def _moments(
     found = []
     for group_N in (treated_N, ~treated_N):
         share_N = weight_N[group_N] / weight_N[group_N].sum()
-        mean_T = share_N @ value_NT[group_N]
+        first_T = value_NT[group_N][0]  # a constant has a variance of 0, not one of rounding
+        rest_nT = value_NT[group_N] - first_T
+        mean_T = share_N @ rest_nT
         lost = 1 - float(share_N @ share_N)
-        square_T = share_N @ (value_NT[group_N] - mean_T) ** 2
-        found.append((mean_T, square_T / lost if lost > 0 else np.full(len(mean_T), np.nan)))
+        square_T = share_N @ (rest_nT - mean_T) ** 2
+        found.append(
+            (first_T + mean_T, square_T / lost if lost > 0 else np.full(len(mean_T), np.nan))
+        )
     return found
 
 
