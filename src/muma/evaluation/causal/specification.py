@@ -23,7 +23,8 @@ from muma.evaluation.causal.study import Study
 
 _FACTOR = re.compile(
     r"(?:(?P<function>log1p|log|sqrt)\((?P<inside>.+)\)|(?P<name>.+?))"
-    r"(?:\^(?P<power>[1-9])|=(?P<value>[-+]?[\d.]+(?:[eE][-+]?\d+)?))?"
+    r"(?:\^(?P<power>[1-9])|=(?P<value>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?))?",
+    re.DOTALL,
 )
 _PLAIN = re.compile(r"[^:^=()`]+")
 _SPANNED = 1e-9  # a term whose own part is smaller, relative to the largest, is spanned by others
