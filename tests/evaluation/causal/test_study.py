@@ -26,6 +26,8 @@ X = np.array([[1.0], [2.0], [3.0]])
         ([0, 1, 1], np.empty((3, 0)), None, "one covariate at least"),
         ([0, 1, 1], X, ["a`b"], "backtick"),
         ([], np.empty((0, 1)), None, "empty"),
+        ([0, 1], [["a"], ["b"]], None, "must be numbers"),
+        ([0, 1], [[1.0], [2.0, 3.0]], None, "must be numbers"),
     ],
 )
 def test_refused(treatment, covariates, columns, said):

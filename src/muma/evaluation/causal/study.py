@@ -78,7 +78,12 @@ def study_of(
         3
     """
     treatment_N = np.asarray(treatment_N)
-    covariate_NF = np.array(covariate_NF, dtype=np.float64)
+    try:
+        covariate_NF = np.array(covariate_NF, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"covariates must be numbers [N, F], categories as indicators: {error}"
+        ) from None
     if covariate_NF.ndim != 2 or treatment_N.ndim != 1 or len(treatment_N) != len(covariate_NF):
         raise DataError(
             f"treatment is {treatment_N.shape} and covariates {covariate_NF.shape}; they must be [N] "
