@@ -48,7 +48,6 @@ class Running:
         self.config, self._clock = config, clock
         self._stack = ExitStack()
         self._stop = threading.Event()
-        self._failure: Exception | None = None
         self._reading = 0  # answers that are in the store just now
         self._change = threading.Condition()
         self.pulse: Pulse | None = None
@@ -71,8 +70,9 @@ class Running:
 
     def trouble(self) -> str | None:
         """Why features are not kept up to date; None when they are."""
-        if self._failure is not None:
-            return str(self._failure) or type(self._failure).__name__
+        failure = self._failure.error
+        if failure is not None:
+            return str(failure) or type(failure).__name__
         return None if self.is_open else "paused"
 
     # what `muma.serving.reading.LiveReader` offers, while the store is open
@@ -111,7 +111,6 @@ class Running:
         """Go on after `paused`; does nothing when all is open."""
         if self.is_open:
             return
-        self._failure = None
         self._stack = ExitStack()
         self._open()
         self._start()
@@ -146,12 +145,13 @@ class Running:
         )  # fmt: skip
         self.intake = Intake(self.opened.stream, config=bounds, clock=self._clock, lag=pump.lag)
         self._stop = threading.Event()
+        self._failure = _Failure()
         self._thread = threading.Thread(target=self._follow, name="muma-pump", daemon=True)
         self._thread.start()
 
     def _follow(self) -> None:
         pump, stop = self.opened.pump, self._stop
-        try:
+        with self._failure:
             while not stop.is_set():
                 self.pulse = pump.step()
                 if self.pulse.read:
@@ -160,9 +160,6 @@ class Running:
                     pump.settle()
                     time.sleep(pump.config.idle_s)
             self.pulse = pump.close()
-        except Exception as error:
-            self._failure = error
-            LOG.exception("features are no longer kept up to date")
 
     def _ids(self) -> tuple[Vocabulary, Vocabulary]:
         with self._change:
@@ -188,3 +185,18 @@ class Running:
             with self._change:
                 self._reading -= 1
                 self._change.notify_all()
+
+
+class _Failure:
+    """What a thread's work failed with, kept for those who ask, and logged."""
+
+    error: BaseException | None = None
+
+    def __enter__(self) -> _Failure:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        self.error = error
+        if error is not None:
+            LOG.error("features are no longer kept up to date", exc_info=error)
+        return True
