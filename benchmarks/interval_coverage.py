@@ -5,7 +5,8 @@
 
 1. `coverage_<world>_<estimator>_<interval>`: share of repetitions whose 95 % interval holds the true
    value, for the estimators that promise it; `_low` and `_high` are the exact binomial 95 % interval of
-   that share (2,000 repetitions: standard error 0.005). Worlds: `common` (2,000 rounds, 10 actions,
+   that share (2,000 repetitions: standard error 0.005), `too_low_...` the share of repetitions whose
+   interval lies below the value (even tails: .025). Worlds: `common` (2,000 rounds, 10 actions,
    reward rate 0.38), `rare` (5,000 rounds, rate 0.028), `users` (500 users of 4 rounds who keep context
    and luck; `naive` ignores that they belong together), `answers` (500 answers of three slots, the slot
    above matters; probabilities given the slots above) and `positions` (slots that do not matter to each
@@ -35,6 +36,7 @@ from muma.evaluation.off_policy.cascade_model import cross_fit_to_end
 from muma.evaluation.off_policy.diagnostics import diagnose
 from muma.evaluation.off_policy.estimator import Estimator, Rounds, view
 from muma.evaluation.off_policy.evaluate import PER_ANSWER, PER_ROUND
+from muma.evaluation.off_policy.hall import Hall
 from muma.evaluation.off_policy.logged import Logged
 from muma.evaluation.off_policy.logistic_reward import LogisticReward, LogisticRewardConfig
 from muma.evaluation.off_policy.reward_model import cross_fit
@@ -94,15 +96,18 @@ def coverage(
 ):
     """Coverage of every estimator under both intervals."""
     hits: dict[str, int] = {}
+    below: dict[str, int] = {}
     for repetition, (rounds, value) in enumerate(logs):
         for label, bounds in intervals(rounds, estimators, repetition, naive=naive):
             hits[label] = hits.get(label, 0) + int(bounds[0] <= value <= bounds[1])
+            below[label] = below.get(label, 0) + int(bounds[1] < value)
     found: dict[str, float] = {}
     for label, count in hits.items():
         interval = binomtest(count, repetitions).proportion_ci(0.95)
         found[f"coverage_{name}_{label}"] = count / repetitions
         found[f"coverage_{name}_{label}_low"] = float(interval.low)
         found[f"coverage_{name}_{label}_high"] = float(interval.high)
+        found[f"too_low_{name}_{label}"] = below[label] / repetitions
     return found
 
 
@@ -112,6 +117,7 @@ def intervals(rounds: Rounds, estimators: list[Estimator], seed: int, *, naive: 
     units = units_of(rounds.logged.units_B, n)
     asked: list[tuple[str, Any, Units]] = [
         ("asymptotic", Asymptotic(), units),
+        ("hall", Hall(), units),
         ("bootstrap", Bootstrap(BootstrapConfig(seed=seed, n_resamples=500)), units),
     ]
     if naive:
@@ -177,7 +183,7 @@ def main() -> None:
     cells = {
         name: share
         for name, share in result.items()
-        if name.endswith(("_asymptotic", "_bootstrap"))
+        if name.endswith(("_asymptotic", "_hall", "_bootstrap"))
     }
     result["coverage_cells"] = len(cells)
     result["coverage_inside"] = sum(PROMISE[0] <= c <= PROMISE[1] for c in cells.values())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from scipy.stats import binom, t
 
 from muma.config import parse
@@ -21,6 +22,7 @@ from muma.evaluation.off_policy.direct_method import DirectMethod
 from muma.evaluation.off_policy.doubly_robust import DoublyRobust
 from muma.evaluation.off_policy.estimator import Terms, view
 from muma.evaluation.off_policy.evaluate import PER_ROUND
+from muma.evaluation.off_policy.hall import Hall
 from muma.evaluation.off_policy.ips import IPS
 from muma.evaluation.off_policy.logistic_reward import LogisticReward, LogisticRewardConfig
 from muma.evaluation.off_policy.reward_model import cross_fit
@@ -32,7 +34,7 @@ from muma.rng import derive
 from muma.testing.bandit_world import BanditWorld
 from muma.testing.slate_world import SlateWorld
 
-ALL = (Asymptotic(), Bootstrap(BootstrapConfig(n_resamples=200)))
+ALL = (Asymptotic(), Hall(), Bootstrap(BootstrapConfig(n_resamples=200)))
 
 
 def terms_of(seed, n=200, *, ratio=False):
@@ -46,6 +48,47 @@ def test_a_plain_mean_has_the_textbook_interval():
     half = t.ppf(0.975, 199) * terms.numerator_B.std(ddof=1) / math.sqrt(200)
     assert low == pytest.approx(terms.value - half, abs=1e-12)
     assert high == pytest.approx(terms.value + half, abs=1e-12)
+
+
+@given(seed=st.integers(0, 10**6), shape=st.floats(0.05, 5))
+@settings(max_examples=25, deadline=None)
+def test_halls_ends_are_the_roots_of_his_cubic(seed, shape):
+    value_B = derive(seed, "skewed").gamma(shape, size=60)
+    terms, spread = Terms(value_B), value_B.std(ddof=1)
+    bend = ((value_B - value_B.mean()) ** 3).mean() / spread**3 / math.sqrt(60)
+
+    def cubic(truth):
+        z = (terms.value - truth) / (spread / math.sqrt(60))
+        return z + bend * z**2 / 3 + bend**2 * z**3 / 27 + bend / 6
+
+    quantile = t.ppf(0.975, 59)
+    ends = Hall().bounds({"a": terms}, units_of(None, 60))["a"]
+    far = 1000 * spread
+    for end, at in zip(ends, (quantile, -quantile), strict=True):
+        root = brentq(lambda x, at=at: cubic(x) - at, terms.value - far, terms.value + far)
+        assert end == pytest.approx(root, abs=1e-6 * spread)
+
+
+def test_hall_evens_the_tails_of_a_skewed_mean():
+    n, repetitions = 80, 3000
+    missed = {"asymptotic": [0, 0], "Hall": [0, 0]}
+    for value_B in derive(5, "lognormal").lognormal(0, 1, (repetitions, n)):
+        for interval in (Asymptotic(), Hall()):
+            low, high = interval.bounds({"a": Terms(value_B)}, units_of(None, n))["a"]
+            missed[interval.name][0] += math.exp(0.5) > high
+            missed[interval.name][1] += math.exp(0.5) < low
+    assert missed["asymptotic"][0] > 10 * missed["asymptotic"][1]
+    assert missed["Hall"][0] < 3 * missed["Hall"][1]
+    assert sum(missed["Hall"]) < sum(missed["asymptotic"])
+
+
+def test_hall_is_the_symmetric_interval_where_nothing_is_skewed():
+    terms, units = Terms(np.array([-1.0, 0.0, 1.0] * 20)), units_of(None, 60)
+    plain = Asymptotic().bounds({"a": terms}, units)["a"]
+    assert Hall().bounds({"a": terms}, units)["a"] == pytest.approx(plain, abs=1e-9)
+    still = {"a": Terms(np.full(5, 0.3))}
+    assert Hall().bounds(still, units_of(None, 5))["a"] == pytest.approx((0.3, 0.3), abs=1e-12)
+    assert all(math.isnan(end) for end in Hall().bounds(still, units_of(None, 1))["a"])
 
 
 @pytest.mark.parametrize("ratio", [False, True])

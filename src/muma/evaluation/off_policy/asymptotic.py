@@ -4,7 +4,7 @@
 
 with e_u the error of unit u (`units`) and t a quantile of Student's law with U - 1 degrees (delta method
 for ratios; Cochran, Sampling Techniques, 1977, ch. 6). Symmetric: where few rewarded rounds carry the
-estimate, prefer `Bootstrap`.
+estimate, prefer `muma.evaluation.off_policy.hall.Hall`.
 
 Shape: U units.
 """

@@ -74,7 +74,7 @@ def evaluate_policy(
             ridge for others and for cascades.
         prediction_BA: predictions of one's own instead, [B, A].
         logging_BA: all probabilities of the policy that acted, to find where it could not go.
-        interval: `Bootstrap` by default; `Asymptotic`, `Bernstein`.
+        interval: `Bootstrap` by default; `Asymptotic`, `Hall`, `Bernstein`.
         verdict: thresholds of trust.
         folds: of the cross-fitting.
         seed: deals the folds and draws the resamples.
