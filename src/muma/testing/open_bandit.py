@@ -23,10 +23,17 @@ from muma.evaluation.off_policy.logged import Logged
 SLOTS = 3
 
 
-def read_log(root: Path, policy: str, campaign: str) -> Logged:
-    """The rounds of a policy (`"random"`, `"bts"`) in a campaign (`"all"`, `"men"`)."""
+def read_log(root: Path, policy: str, campaign: str, *, all_codes: bool = True) -> Logged:
+    """The rounds of a policy (`"random"`, `"bts"`) in a campaign (`"all"`, `"men"`).
+
+    The context is one column a code of the user; without `all_codes` the first code of each column of
+    the file has none, as in the published study.
+    """
     table = pl.read_csv(root / policy / campaign / f"{campaign}.csv.gz")
-    users = table.select(pl.col("^user_feature_.*$")).to_dummies()
+    columns = table.select(pl.col("^user_feature_.*$"))
+    users = columns.to_dummies()
+    if not all_codes:
+        users = users.drop(f"{c.name}_{c.min()}" for c in columns)
     return Logged(
         action_B=table["item_id"].to_numpy(),
         reward_B=table["click"].to_numpy().astype(np.float64),
