@@ -259,6 +259,18 @@ class Models(Protocol):
         ...
 
 
+class Directory(Protocol):
+    """Tells people's and items' names; for pages that are read by people."""
+
+    def users(self, beginning: str, most: int) -> Sequence[str]:
+        """Ids of known users that begin so, those seen first before others; forgotten ones are not among them."""
+        ...
+
+    def items(self, numbers: Sequence[int]) -> Sequence[str]:
+        """Ids behind an engine's numbers of items, as evidence has them; `""` for a number without one."""
+        ...
+
+
 class Audit(Protocol):
     """Keeps who changed what."""
 

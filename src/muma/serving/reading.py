@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from muma.candidates.live import History, history_of
+from muma.events.stream import ACTIONS
 from muma.features.feature import Sequences
 from muma.features.online.reader import FeatureReader
 from muma.serving.bundle import Bundle
@@ -104,16 +105,9 @@ class LiveReader:
             for name, value in zip(table.columns, table.values_BF[0], strict=True)
             if name.startswith("user.")
         }
-        item_L, at_L = known.state.seen_n.tolist(), known.state.seen_at_n
-        events = [] if at_L is None else at_L.tolist()
-        recent = [
-            {"item": facts.ids[item], "time": time}
-            for item, time in zip(item_L, events, strict=False)
-            if item < len(facts)
-        ]
         return {
             "features": mine,
-            "history": recent[::-1],
+            "history": _told(known.history.sequence, facts),
             "as_of": known.as_of,
             "store": {"version": now.version, "watermark": now.watermark},
         }
@@ -130,6 +124,17 @@ def of_session(item_L: np.ndarray, at: int) -> Known:
     )  # fmt: skip
     history = History(item_L, np.ones(len(item_L), dtype=np.float32), sequence, at)
     return Known(history, UserState(item_L))
+
+
+def _told(sequence: Sequences | None, facts: ItemFacts) -> list[dict[str, object]]:
+    """Events of a sequence, newest first."""
+    if sequence is None:
+        return []
+    mine = sequence.mask_BL[0] & (sequence.item_BL[0] >= 0) & (sequence.item_BL[0] < len(facts))
+    columns = (sequence.item_BL, sequence.time_BL, sequence.kind_BL)
+    rows = zip(*(column[0][mine].tolist() for column in columns), strict=True)
+    told = [{"item": facts.ids[i], "time": time, "kind": ACTIONS[k]} for i, time, k in rows]
+    return told[::-1]
 
 
 def _hidden(found: Mapping[str, Sequences]) -> np.ndarray:

@@ -16,6 +16,7 @@ from muma.serving.limits import LimitsConfig
 from muma.serving.parts import (
     Audit,
     Decisions,
+    Directory,
     Forgetting,
     Intake,
     Items,
@@ -39,6 +40,7 @@ class Tenant:
         forgetting: erases users.
         models: which artifacts answer.
         audit: keeps who changed what.
+        directory: names for a page.
         limits: pace of each of its keys.
         prefix: stands before its request ids inside.
     """
@@ -52,6 +54,7 @@ class Tenant:
     forgetting: Forgetting | None = None
     models: Models | None = None
     audit: Audit | None = None
+    directory: Directory | None = None
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     prefix: str = ""
 

@@ -184,6 +184,22 @@ class SmallLog:
         return self.held.get(request_id)
 
 
+@dataclass
+class SmallDirectory:
+    """Names of the engine's users and items."""
+
+    engine: SmallEngine
+
+    def users(self, beginning: str, most: int) -> list[str]:
+        """Those who have clicked."""
+        return [name for name in self.engine.histories if name.startswith(beginning)][:most]
+
+    def items(self, numbers: Sequence[int]) -> list[str]:
+        """By place in the catalogue."""
+        names = list(self.engine.items)
+        return [names[n] if 0 <= n < len(names) else "" for n in numbers]
+
+
 def small_tenant(
     name: str = "default",
     *,
@@ -220,5 +236,6 @@ def small_tenant(
         forgetting=SmallForgetting(engine, intake, name),
         models=SmallModels(),
         audit=SmallAudit(),
+        directory=SmallDirectory(engine),
         prefix=prefix,
     )

@@ -13,6 +13,7 @@ from muma.app.service.parts import (
     EventsIn,
     Forget,
     ItemsHeld,
+    Names,
     RememberingEngine,
     RulesHeld,
 )
@@ -139,6 +140,7 @@ def _opened(
         rules=rules,
         forgetting=Forget(erasure, TENANT),
         audit=AuditKept(AuditLog(folder / "audit.jsonl"), TENANT, clock=clock),
+        directory=Names(engine, running),
     )
     service = Service(
         tenants=Tenants([tenant]), keys=keys, clock=clock,

@@ -17,6 +17,7 @@ import polars as pl
 from muma.app.service.running import Running
 from muma.artifact import flush
 from muma.errors import RetryLater, StoreError, StreamError
+from muma.events.vocabulary import forgotten
 from muma.serving.audit import AuditLog, Entry
 from muma.serving.engine import ServingEngine
 from muma.serving.erasure.erasure import Erasure
@@ -193,6 +194,26 @@ class RulesHeld:
             rules = self._store.rule_set()
             rules.prepare(self._engine.versions.facts)
             self._engine.swap(lambda versions: replace(versions, rules=rules))
+
+
+class Names:
+    """Who and what is known by name; see `muma.serving.parts.Directory`."""
+
+    def __init__(self, engine: ServingEngine, running: Running) -> None:
+        self._engine, self._running = engine, running
+
+    def users(self, beginning: str, most: int) -> Sequence[str]:
+        """Ids of known users that begin so."""
+        ids = self._running.users().ids
+        found = ids.filter(~forgotten(ids)).cast(pl.String)
+        if beginning:
+            found = found.filter(found.str.starts_with(beginning))
+        return [name for name in found.head(most + 1).to_list() if name != CATALOGUE][:most]
+
+    def items(self, numbers: Sequence[int]) -> Sequence[str]:
+        """Ids behind the engine's numbers of items."""
+        ids = self._engine.versions.facts.ids
+        return [ids[n] if 0 <= n < len(ids) else "" for n in numbers]
 
 
 class Forget:

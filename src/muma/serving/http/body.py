@@ -41,13 +41,13 @@ def answer(value: Any, *, headers: Mapping[str, str] | None = None) -> Response:
     return Response(encode(value), status_code=200, media_type=JSON, headers=dict(headers or {}))
 
 
-async def read(request: Request, config: DoorConfig) -> bytes:
+async def read(request: Request, config: DoorConfig, *, media: str = JSON) -> bytes:
     """The whole body.
 
     Raises:
-        Problem: 415 for another type than JSON, 413 when it is too large, 408 when it is too slow.
+        Problem: 415 for another type than `media`, 413 when it is too large, 408 when it is too slow.
     """
-    _check_head(request.scope["headers"], config)
+    _check_head(request.scope["headers"], config, media)
     too_large = Problem(
         413,
         "too-large",
@@ -76,7 +76,7 @@ async def read(request: Request, config: DoorConfig) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _check_head(headers: Iterable[tuple[bytes, bytes]], config: DoorConfig) -> None:
+def _check_head(headers: Iterable[tuple[bytes, bytes]], config: DoorConfig, media: str) -> None:
     kind = b""
     for name, value in headers:
         if name == b"content-type":
@@ -90,10 +90,11 @@ def _check_head(headers: Iterable[tuple[bytes, bytes]], config: DoorConfig) -> N
                 f"a body may have {config.most_bytes} bytes; got {int(value)}",
                 headers={"connection": "close"},
             )
-    media, _, options = kind.partition(b";")
+    got, _, options = kind.partition(b";")
     charset = options.strip().lower().replace(b'"', b"")
-    if media.strip().lower() != b"application/json" or charset not in (b"", b"charset=utf-8"):
-        raise Problem(415, "type", "send JSON in UTF-8, with 'Content-Type: application/json'")
+    if got.strip().lower() != media.encode() or charset not in (b"", b"charset=utf-8"):
+        what = "JSON" if media == JSON else "a form"
+        raise Problem(415, "type", f"send {what} in UTF-8, with 'Content-Type: {media}'")
 
 
 def decode(decoder: msgspec.json.Decoder[T], raw: bytes, config: DoorConfig) -> T:

@@ -20,7 +20,7 @@ from muma.serving.http.exposition import Metrics
 from muma.serving.http.operation import OPERATION, Operation
 from muma.serving.http.problem import Problem, later, not_found
 from muma.serving.http.service import DoorConfig, Service
-from muma.serving.keys import Key
+from muma.serving.keys import Key, Role
 from muma.serving.limits import Limits
 from muma.serving.tenants import Tenant
 
@@ -128,7 +128,15 @@ def guard(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
         return
     scope: Any = connection.scope
     runtime: Runtime = connection.app.state[RUNTIME]
-    key = _key(scope["headers"], runtime.service)
+    let_in(scope, runtime, _key(scope["headers"], runtime.service), operation.role)
+
+
+def let_in(scope: Any, runtime: Runtime, key: Key | None, role: Role) -> Caller:
+    """Let a key in, if it is good, may and does not ask too often; the request remembers it.
+
+    Raises:
+        Problem: 401, 403 or 429.
+    """
     tenant = None if key is None else runtime.service.tenants.get(key.tenant)
     if key is None or tenant is None:
         raise Problem(
@@ -142,12 +150,12 @@ def guard(connection: ASGIConnection, handler: BaseRouteHandler) -> None:
     if wait_s:
         problem = later("this key asks too often; slow down", after_s=wait_s)
         raise Problem(429, "too-often", problem.detail, headers=problem.headers)
-    if not key.may(operation.role):
+    if not key.may(role):
         allowed = ", ".join(key.roles)
-        raise Problem(
-            403, "role", f"this needs a key with the role {operation.role}; got {allowed}"
-        )
-    scope[CALLER] = Caller(tenant, key, scope["muma_request_id"], runtime.service.clock(), runtime)
+        raise Problem(403, "role", f"this needs a key with the role {role}; got {allowed}")
+    caller = Caller(tenant, key, scope["muma_request_id"], runtime.service.clock(), runtime)
+    scope[CALLER] = caller
+    return caller
 
 
 def caller_of(connection: ASGIConnection) -> Caller:

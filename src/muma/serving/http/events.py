@@ -8,6 +8,7 @@ the whole body is no JSON, too large or too many is none of it looked at. A seco
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from muma.serving.http.problem import Problem
 from muma.serving.http.service import DoorConfig
 from muma.serving.parts import Event
 
+INTAKE = "the intake of events"
 Batch = Annotated[list[Event], msgspec.Meta(min_length=1, max_length=1_000)]
 _one = msgspec.json.Decoder(Event)
 _many = msgspec.json.Decoder(list[Event])
@@ -47,9 +49,26 @@ _pieces = msgspec.json.Decoder(list[msgspec.Raw])
 async def take(request: Request) -> Response:
     """Check, write, acknowledge."""
     caller = caller_of(request)
-    intake = caller.part(caller.tenant.intake, "the intake of events")
+    caller.part(caller.tenant.intake, INTAKE)
     raw = await read(request, caller.config)
     events, faults = events_of(raw, caller.config)
+    return answer(await kept(events, faults, caller))
+
+
+async def kept(
+    events: Sequence[tuple[int, Event]], faults: list[Fault], caller: Caller
+) -> EventsBody:
+    """Check events and write them.
+
+    Args:
+        events: with their places in what was sent.
+        faults: what was refused before.
+        caller: whose they are.
+
+    Raises:
+        Problem: nothing was taken (422), or there is no intake (404).
+    """
+    intake = caller.part(caller.tenant.intake, INTAKE)
     good, places = [], []
     for place, event in events:
         if reason := _wrong(event, caller):
@@ -70,7 +89,7 @@ async def take(request: Request) -> Response:
     count("muma_events_total", len(faults), outcome="refused")
     if not accepted:
         raise Problem(422, "invalid", f"no event was taken: {faults[0].reason}", errors=faults)
-    return answer(EventsBody(accepted, duplicates, tuple(faults)))
+    return EventsBody(accepted, duplicates, tuple(faults))
 
 
 def events_of(raw: bytes, config: DoorConfig) -> tuple[list[tuple[int, Event]], list[Fault]]:

@@ -146,15 +146,21 @@ def problem_of(error: Exception) -> Problem:  # noqa: PLR0911 - a table of kinds
     return later("something went wrong inside; it has been logged", kind="internal")
 
 
-def answer_problem(request: Request, error: Exception) -> Response:
-    """Litestar's handler of every exception."""
+def noted(request: Request, error: Exception) -> tuple[Problem, str]:
+    """The answer to an error and the request's id; what is the program's fault is logged and counted."""
     problem = problem_of(error)
-    request_id = request.scope.get("muma_request_id", "")
+    request_id = str(request.scope.get("muma_request_id", ""))
     if problem.status >= 500 and not isinstance(error, Problem):
         request.scope["muma_error"] = problem.kind  # pyright: ignore[reportGeneralTypeIssues]
         log.error("failed", exc_info=error, extra={"request_id": request_id, "kind": problem.kind})
+    return problem, request_id
+
+
+def answer_problem(request: Request, error: Exception) -> Response:
+    """Litestar's handler of every exception."""
+    problem, request_id = noted(request, error)
     return Response(
-        problem.body(str(request_id)),
+        problem.body(request_id),
         status_code=problem.status,
         media_type="application/problem+json",
         headers=problem.headers,

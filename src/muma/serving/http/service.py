@@ -33,6 +33,7 @@ class DoorConfig(Config):
         operators: tenant whose admin keys may read `/metrics`.
         hsts: tell browsers to insist on TLS; set when TLS ends here or in front of here.
         origins: sites whose pages may call from a browser (CORS); none unless listed.
+        page: whether people with a key find a page at `/`.
     """
 
     most_bytes: int = Field(default=1 << 20, ge=1)
@@ -47,6 +48,7 @@ class DoorConfig(Config):
     operators: str = "default"
     hsts: bool = False
     origins: tuple[str, ...] = ()
+    page: bool = True
 
 
 class KeyFinder(Protocol):
