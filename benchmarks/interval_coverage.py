@@ -183,7 +183,7 @@ def main() -> None:
     cells = {
         name: share
         for name, share in result.items()
-        if name.endswith(("_asymptotic", "_hall", "_bootstrap"))
+        if name.startswith("coverage_") and name.endswith(("_asymptotic", "_hall", "_bootstrap"))
     }
     result["coverage_cells"] = len(cells)
     result["coverage_inside"] = sum(PROMISE[0] <= c <= PROMISE[1] for c in cells.values())
