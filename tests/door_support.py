@@ -29,6 +29,7 @@ CALLS = [
     ("PUT", "/v1/items", {"items": [{"item_id": "n9"}]}, "write"),
     ("GET", "/v1/rules", None, "read"),
     ("PUT", "/v1/rules", {"rules": [{"id": "a", "kind": "tag"}]}, "admin"),
+    ("POST", "/v1/rules/preview", {"rules": [{"id": "a"}], "users": ["u1"]}, "write"),
     ("DELETE", "/v1/rules/a", None, "admin"),
     ("DELETE", "/v1/rules", None, "admin"),
     ("GET", "/v1/models", None, "read"),

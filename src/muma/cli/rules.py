@@ -1,4 +1,4 @@
-"""`muma rules check`: is a file of editors' rules right, and do its rules agree?"""
+"""`muma rules`: is a file of editors' rules right, do its rules agree; and what is in force."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import typer
 
 from muma.app.config import read_recipe
 from muma.artifact import exists
+from muma.cli.rules_kept import put, show
+from muma.cli.rules_preview import preview
 from muma.cli.show import titled
 from muma.cli.terminal import Json, err, escaped, friendly, out, print_json
 from muma.errors import ConfigError
@@ -74,6 +76,11 @@ def check(
             out.print("no conflicts")
     if found:
         raise typer.Exit(1)
+
+
+rules.command("preview")(preview)
+rules.command("put")(put)
+rules.command("show")(show)
 
 
 def _facts(recipe: str) -> ItemFacts:

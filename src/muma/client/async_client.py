@@ -17,6 +17,7 @@ from muma.serving.http.answers import (
     EventsBody,
     ItemsPutBody,
     ModelBody,
+    PreviewBody,
     ReceiptBody,
     RulesBody,
     UserBody,
@@ -94,6 +95,12 @@ class AsyncClient(Base):
     async def put_rules(self, rules: Sequence[Mapping[str, Any]], *, version: str) -> RulesBody:
         """Replace the rules of `version`."""
         return await self._do(Calls.put_rules(rules, version))
+
+    async def preview_rules(
+        self, rules: Sequence[Mapping[str, Any]], users: Sequence[str], **wish: Any
+    ) -> PreviewBody:
+        """What other rules would change for some users; `wish` may hold count, context, region, age."""
+        return await self._do(Calls.preview_rules(rules, users, wish))
 
     async def delete_rules(self, rule_id: str | None = None, *, version: str) -> RulesBody:
         """Delete one rule, or all."""

@@ -25,6 +25,7 @@ from muma.serving.http.answers import (
     ItemsPutBody,
     ModelBody,
     ModelsBody,
+    PreviewBody,
     ProblemBody,
     ReceiptBody,
     RulesBody,
@@ -148,6 +149,14 @@ class Calls:
         """A new set of rules."""
         headers, body = {"if-match": _tag(version)}, {"rules": list(rules)}
         return Call("PUT", "/v1/rules", RulesBody, body, headers=headers, twice=False)
+
+    @staticmethod
+    def preview_rules(
+        rules: Sequence[Mapping[str, Any]], users: Sequence[str], wish: Mapping[str, Any]
+    ) -> Call[PreviewBody]:
+        """What other rules would change."""
+        body = {"rules": list(rules), "users": list(users), **wish}
+        return Call("POST", "/v1/rules/preview", PreviewBody, body)
 
     @staticmethod
     def delete_rules(rule_id: str | None, version: str) -> Call[RulesBody]:

@@ -17,6 +17,7 @@ from muma.serving.http.answers import (
     EventsBody,
     ItemsPutBody,
     ModelBody,
+    PreviewBody,
     ReceiptBody,
     RulesBody,
     UserBody,
@@ -97,6 +98,12 @@ class Client(Base):
     def put_rules(self, rules: Sequence[Mapping[str, Any]], *, version: str) -> RulesBody:
         """Replace the rules of `version` (`*` is any)."""
         return self._do(Calls.put_rules(rules, version))
+
+    def preview_rules(
+        self, rules: Sequence[Mapping[str, Any]], users: Sequence[str], **wish: Any
+    ) -> PreviewBody:
+        """What other rules would change for some users; `wish` may hold count, context, region, age."""
+        return self._do(Calls.preview_rules(rules, users, wish))
 
     def delete_rules(self, rule_id: str | None = None, *, version: str) -> RulesBody:
         """Delete one rule, or all when none is named."""

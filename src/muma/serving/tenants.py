@@ -24,6 +24,7 @@ from muma.serving.parts import (
     RuleBook,
 )
 from muma.serving.recommending import Answer, Recommending
+from muma.serving.rules.preview import Previews
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Tenant:
         decisions: remembers answers.
         items: the catalogue.
         rules: the editors' rules.
+        previews: what other rules would change.
         forgetting: erases users.
         models: which artifacts answer.
         audit: keeps who changed what.
@@ -51,6 +53,7 @@ class Tenant:
     decisions: Decisions | None = None
     items: Items | None = None
     rules: RuleBook | None = None
+    previews: Previews | None = None
     forgetting: Forgetting | None = None
     models: Models | None = None
     audit: Audit | None = None

@@ -18,6 +18,7 @@ from muma.serving.parts import (
     Taken,
 )
 from muma.serving.recommending import Ask, Evidence
+from muma.serving.rules.preview import Change, Preview
 from muma.serving.tenants import Tenant
 from muma.testing.small_engine import SmallEngine, catalogue
 
@@ -105,6 +106,33 @@ class SmallRules:
                 raise VersionConflictError("the rules have changed since")
             self._rules = tuple(rules)
             return self.get()
+
+
+@dataclass
+class SmallPreviews:
+    """Lists without the items that have a tag which some rule names; rules in force touch nothing."""
+
+    engine: SmallEngine
+
+    def preview(self, rules: Sequence[Mapping[str, Any]], asks: Sequence[Ask]) -> Preview:
+        """Answer, and leave out."""
+        if wrong := [f"rule {n}: 'id' is missing" for n, r in enumerate(rules) if "id" not in r]:
+            raise ConfigError("\n".join(wrong))
+        ids = tuple(str(rule["id"]) for rule in rules)
+        return Preview(
+            tuple(self._change(ask, rules) for ask in asks), {}, ("none", "new"), ids, ids
+        )
+
+    def _change(self, ask: Ask, rules: Sequence[Mapping[str, Any]]) -> Change:
+        answer = SmallEngine.answer(self.engine, ask).answer
+        before = tuple(one.item for one in answer.items)
+        causes = {}
+        for item in before:
+            tags = set(self.engine.items[item].tags)
+            causes[item] = tuple(str(r["id"]) for r in rules if tags & set(r.get("tags", ())))
+        after = tuple(item for item in before if not causes[item])
+        known = ask.user in self.engine.histories
+        return Change(ask.request_id, ask.user, before, after, known, causes)
 
 
 class SmallModels:
@@ -233,6 +261,7 @@ def small_tenant(
         decisions=SmallLog(held),
         items=SmallItems(engine),
         rules=SmallRules(),
+        previews=SmallPreviews(engine),
         forgetting=SmallForgetting(engine, intake, name),
         models=SmallModels(),
         audit=SmallAudit(),

@@ -144,7 +144,9 @@ def test_a_log_that_gives_anothers_decision_is_not_believed(tmp_path):
 
 
 def test_parts_that_are_not_offered_are_not_there(tmp_path):
-    gone = dict.fromkeys(("intake", "decisions", "items", "rules", "forgetting", "models", "audit"))
+    gone = dict.fromkeys(
+        ("intake", "decisions", "items", "rules", "previews", "forgetting", "models", "audit")
+    )
     with house(tmp_path, change=without(**gone)) as opened:
         for method, path, body, _ in CALLS:
             sent = opened.call(method, path, body)

@@ -83,6 +83,9 @@ def test_every_method_against_the_service(client, fresh):
     assert [item.item_id for item in client.items(["x", "no", "y"])] == ["x", "y"]
     rules = client.put_rules([{"id": "a"}, {"id": "b"}], version=client.rules().version)
     assert len(rules.rules) == 2
+    seen = client.preview_rules([{"id": "r", "tags": ["rain"]}], ["a/b", "u1"], count=6)
+    assert [one.known for one in seen.changes] == [False, True]
+    assert {one.item: one.rules for one in seen.changes[1].gone} == {"n2": ("r",), "v1": ("r",)}
     rules = client.delete_rules("a", version=rules.version)
     assert client.delete_rules(version=rules.version).rules == ()
     assert client.promote("2").state == "live"

@@ -17,6 +17,7 @@ from muma.app.service.parts import (
     RememberingEngine,
     RulesHeld,
 )
+from muma.app.service.previews import PreviewsHeld
 from muma.app.service.running import Running
 from muma.app.serving_bundle import bundle_of
 from muma.app.streaming import state_folder
@@ -138,6 +139,7 @@ def _opened(
         decisions=evidence,
         items=items,
         rules=rules,
+        previews=PreviewsHeld(engine, running),
         forgetting=Forget(erasure, TENANT),
         audit=AuditKept(AuditLog(folder / "audit.jsonl"), TENANT, clock=clock),
         directory=Names(engine, running),

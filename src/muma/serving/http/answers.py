@@ -161,6 +161,88 @@ class RulesBody(msgspec.Struct, frozen=True):
     rules: tuple[dict[str, Any], ...]
 
 
+class MoveBody(msgspec.Struct, frozen=True):
+    """An item that stands elsewhere, came or left; slots from 0.
+
+    Attributes:
+        item: the item's own id.
+        before: its slot under the rules in force; null when it was not in the list.
+        after: its slot under the other rules; null when it would not be in the list.
+        rules: ids of the changed rules that did it; none when it came of several together.
+    """
+
+    item: str
+    before: int | None
+    after: int | None
+    rules: tuple[str, ...]
+
+
+class ChangeBody(msgspec.Struct, frozen=True):
+    """One user's list under both sets of rules.
+
+    Attributes:
+        user: who.
+        known: whether anything is known of the user.
+        before: items in slot order under the rules in force.
+        after: under the other rules.
+        gone: items that would leave.
+        come: items that would enter.
+        moved: items of both lists in another slot.
+    """
+
+    user: str
+    known: bool
+    before: tuple[str, ...]
+    after: tuple[str, ...]
+    gone: tuple[MoveBody, ...]
+    come: tuple[MoveBody, ...]
+    moved: tuple[MoveBody, ...]
+
+
+class TouchBody(msgspec.Struct, frozen=True):
+    """Items that a rule touched over all lists, under the rules in force and under the others."""
+
+    rule: str
+    action: str
+    before: int
+    after: int
+
+
+class ConflictBody(msgspec.Struct, frozen=True):
+    """Rules that cannot all be kept, and why."""
+
+    rules: tuple[str, ...]
+    text: str
+
+
+class PreviewBody(msgspec.Struct, frozen=True):
+    """What other rules would change.
+
+    Attributes:
+        before: content of the rules in force.
+        after: content of the others.
+        changed: lists that would differ.
+        differ: ids of the rules that only one set has, or that differ.
+        untried: those of them that were not tried as causes, because there are too many.
+        conflicts: among the others.
+        changes: one for each user, in the order asked for.
+        touched: what each rule did.
+    """
+
+    before: str
+    after: str
+    changed: int
+    differ: tuple[str, ...]
+    untried: tuple[str, ...]
+    conflicts: tuple[ConflictBody, ...]
+    changes: tuple[ChangeBody, ...]
+    touched: tuple[TouchBody, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As plain data."""
+        return msgspec.to_builtins(self)
+
+
 class ModelBody(msgspec.Struct, frozen=True):
     """A version of the artifacts."""
 

@@ -70,6 +70,27 @@ ITEM: dict[str, Any] = {
 }
 RULE: dict[str, Any] = {"id": "no-gore", "kind": "tag", "tags": ["gore"], "action": "remove"}
 RULES: dict[str, Any] = {"version": "3f2a", "rules": [RULE]}
+PREVIEW: dict[str, Any] = {"rules": [RULE], "users": ["u1", "new"], "count": 3}
+PREVIEW_ANSWER: dict[str, Any] = {
+    "before": "0f3c",
+    "after": "3f2a",
+    "changed": 1,
+    "differ": ["no-gore"],
+    "untried": [],
+    "conflicts": [],
+    "changes": [
+        {
+            "user": "u1",
+            "known": True,
+            "before": ["n2", "n1", "n3"],
+            "after": ["n2", "n3"],
+            "gone": [{"item": "n1", "before": 1, "after": None, "rules": ["no-gore"]}],
+            "come": [],
+            "moved": [{"item": "n3", "before": 2, "after": 1, "rules": ["no-gore"]}],
+        }
+    ],
+    "touched": [{"rule": "no-gore", "action": "removed", "before": 0, "after": 1}],
+}
 MODEL: dict[str, Any] = {
     "version": "2026-01-05",
     "state": "live",

@@ -24,6 +24,7 @@ from muma.serving.http.answers import (
     ItemsPutBody,
     ModelBody,
     ModelsBody,
+    PreviewBody,
     ProblemBody,
     ReceiptBody,
     RulesBody,
@@ -32,7 +33,13 @@ from muma.serving.http.answers import (
 from muma.serving.http.body import JSON
 from muma.serving.http.operation import OPERATION, Operation, Parameter, about
 from muma.serving.http.problem import TITLES
-from muma.serving.http.wire import ItemsRequest, RankRequest, RecommendationRequest, RulesRequest
+from muma.serving.http.wire import (
+    ItemsRequest,
+    PreviewRequest,
+    RankRequest,
+    RecommendationRequest,
+    RulesRequest,
+)
 from muma.serving.parts import Event, Item
 
 REF = "#/components/schemas/{name}"
@@ -48,6 +55,8 @@ TYPES = (
     ItemsRequest,
     ModelBody,
     ModelsBody,
+    PreviewBody,
+    PreviewRequest,
     ProblemBody,
     RankRequest,
     ReceiptBody,

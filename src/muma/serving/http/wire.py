@@ -111,3 +111,23 @@ class RulesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole set of rules; each is a table with `id`, `kind` and what its kind needs."""
 
     rules: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(max_length=1_000)]
+
+
+class PreviewRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rules to be tried on some users; nothing is changed and nothing kept.
+
+    Attributes:
+        rules: the whole set, as it would be put.
+        users: whose lists are compared, known or not.
+        count: slots of each list.
+        context: of the requests (page, device), by the names the recipe knows.
+        region: of the visitors.
+        age: years.
+    """
+
+    rules: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(max_length=1_000)]
+    users: Annotated[tuple[Id, ...], msgspec.Meta(min_length=1, max_length=100)]
+    count: Slots = 10
+    context: Context = {}
+    region: Word | None = None
+    age: Years | None = None
