@@ -36,6 +36,7 @@ from muma.serving.http.door import Door
 from muma.serving.http.openapi import schema_route
 from muma.serving.http.problem import answer_problem
 from muma.serving.http.service import Service
+from muma.serving.page.routes import PAGE
 
 log = logging.getLogger("muma.http")
 
@@ -68,7 +69,7 @@ def build(service: Service, *, routes: Sequence[HTTPRouteHandler] = ()) -> Door:
 
     Args:
         service: what is served.
-        routes: more Litestar routes, a page say; without an `Operation` anybody may call them.
+        routes: more Litestar routes; without an `Operation` anybody may call them.
     """
     runtime, config = Runtime(service), service.config
     cors = None
@@ -80,7 +81,7 @@ def build(service: Service, *, routes: Sequence[HTTPRouteHandler] = ()) -> Door:
             expose_headers=["etag", "x-request-id"],
         )
     app = Litestar(
-        [*ROUTES, schema_route(ROUTES), *routes],
+        [*ROUTES, schema_route(ROUTES), *([PAGE] if config.page else []), *routes],
         guards=[guard],
         exception_handlers={Exception: answer_problem},
         lifespan=[_life(runtime)],
