@@ -13,7 +13,9 @@ from muma.cli.explain import explain
 from muma.cli.features import features
 from muma.cli.ingest import ingest
 from muma.cli.inspect import inspect
+from muma.cli.loadtest import loadtest
 from muma.cli.match import match
+from muma.cli.models import models
 from muma.cli.ope import ope
 from muma.cli.policy import policy
 from muma.cli.recommend import recommend
@@ -33,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, serve, replay, match, ope,
+    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, serve, replay, loadtest, match, ope,
     doctor,
 )  # fmt: skip
 for command in COMMANDS:
@@ -41,6 +43,7 @@ for command in COMMANDS:
 app.add_typer(policy, name="policy")
 app.add_typer(rules, name="rules")
 app.add_typer(keys, name="keys")
+app.add_typer(models, name="models")
 
 
 def _version(asked: bool) -> None:
