@@ -14,6 +14,9 @@ from muma.events.interactions import Signal
 from muma.events.split import VIEWS, View
 from muma.features.config import FeaturesConfig
 from muma.ranking.pair import PairConfig
+from muma.serving.evidence.rewards import RewardConfig
+from muma.serving.gate import GateConfig
+from muma.serving.limits import LimitsConfig
 
 METRICS = [
     "muma.evaluation.metrics.ndcg.NDCG",
@@ -239,6 +242,11 @@ class ServingSection(Config):
         editorial: items to show when nothing else can be, best first.
         deadline_ms: time of an answer; what does not fit is left out and said.
         explore: name of the policy's seed; another one draws other slots.
+        tenant: whose service this is, by the name in its keys; services of several recipes differ in it.
+        keep_versions: trained versions that are kept; the live one and the previous one always are.
+        gate: what a version must show before it answers.
+        reward: what a shown slot earned.
+        limits: pace of each key.
     """
 
     history: str = "wanted"
@@ -247,6 +255,11 @@ class ServingSection(Config):
     editorial: tuple[str, ...] = ()
     deadline_ms: float = Field(default=50.0, gt=0)
     explore: int = Field(default=0, ge=0)
+    tenant: str = Field(default="default", pattern=r"^[\w .:@-]{1,100}$")
+    keep_versions: int = Field(default=5, ge=1)
+    gate: GateConfig = GateConfig()
+    reward: RewardConfig = RewardConfig()
+    limits: LimitsConfig = LimitsConfig()
 
 
 SOFTMAX = Spec.model_validate({"use": "muma.policy.softmax.SoftmaxPolicy", "temperature": 0.2})

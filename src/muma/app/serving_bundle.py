@@ -1,18 +1,22 @@
-"""A finished training as what a service answers with."""
+"""A finished training as what a service answers with, and as a version that is kept."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from typing import Any
 
 from muma.app.attributes import item_attributes, user_attributes
 from muma.app.config import AppConfig
 from muma.app.context import request_context
 from muma.app.features import compile_features
 from muma.app.serving_lists import words_of
-from muma.app.stages import Stages, models_of
+from muma.app.stages import KIND, VERSION, Stages, models_of
 from muma.app.training import TABLES, ranking_of, stage_inputs
+from muma.app.versions import KeptVersions, Version
 from muma.artifact import Artifact
 from muma.candidates.storage import artifact_within
+from muma.config import parse
 from muma.errors import ArtifactError, ConfigError
 from muma.events.event import EventLog
 from muma.ranking.multi import MultiRanker
@@ -20,8 +24,13 @@ from muma.ranking.sentences import SentencesConfig
 from muma.serving.bundle import Bundle
 
 
+def versions_of(config: AppConfig) -> KeptVersions:
+    """The versions of a recipe's run."""
+    return KeptVersions(config.folder / "models")
+
+
 def bundle_of(config: AppConfig, log: EventLog) -> Bundle:
-    """Read the sources and rankers that `muma train` left.
+    """The version that the pointer names; without a pointer, what the recipe was trained to last.
 
     Args:
         config: the recipe.
@@ -30,42 +39,103 @@ def bundle_of(config: AppConfig, log: EventLog) -> Bundle:
     Raises:
         ArtifactError: the training does not exist, or belongs to another recipe or log.
         ConfigError: the recipe has no `[ranking]`, no such sequence, or a source that a service cannot use.
+        UnknownIdError: the pointer names a version that is gone.
+    """
+    kept = versions_of(config)
+    live = kept.pointer().live or keep_training(config, log).name
+    return version_bundle(config, log, kept.get(live))
+
+
+def keep_training(config: AppConfig, log: EventLog) -> Version:
+    """Keep what `muma train` left as a version, unless it is kept already; older ones go.
+
+    Raises:
+        ArtifactError: the training does not exist, or belongs to another recipe or log.
+        ConfigError: the recipe has no `[ranking]`, or no such sequence.
     """
     section = ranking_of(config)
-    stages, about = Stages(config.folder, log), stage_inputs(config)
-    sources, rankers = (stages.stored(name, about[name]) for name in ("sources", "rankers"))
+    stages, inputs = Stages(config.folder, log), stage_inputs(config)
+    sources, rankers = (stages.stored(name, inputs[name]) for name in ("sources", "rankers"))
     if sources is None or rankers is None:
         raise ArtifactError(
             f"{config.folder} holds no rankers of this recipe and log; run 'muma train'"
         )
+    about: dict[str, Any] = {
+        "features": compile_features(config).columns,
+        "item_attributes": section.item_attributes,
+        "user_attributes": section.user_attributes,
+        "context": section.context,
+        "signal": dict(config.candidates.signal.kinds),
+        "mask_taken": config.evaluation.mask_seen,
+        "pool": section.pool,
+        "words": SentencesConfig(words=words_of(config)).model_dump(mode="json"),
+        "learned_until": int(sources.meta["known_before"]),
+    }
+    finished = (rankers.folder / "manifest.json").stat().st_mtime_ns // 1_000
+    version = Version(_digest(about, sources, rankers), finished, log.fingerprint, about)
+    kept = versions_of(config)
+    found = kept.keep(version, {"sources": sources, "rankers": rankers})
+    kept.retain(config.serving.keep_versions, never=[found.name])
+    return found
+
+
+def version_bundle(config: AppConfig, log: EventLog, version: Version) -> Bundle:
+    """Read a kept version.
+
+    Args:
+        config: the recipe of the service, which keeps the features.
+        log: the recipe's own log.
+        version: one of `versions_of(config)`.
+
+    Raises:
+        ArtifactError: it is damaged, learned from another log, or reads features that the service does
+            not keep.
+        ConfigError: the recipe has no such sequence, or a source that a service cannot use.
+    """
+    kept, about = versions_of(config), version.about
+    plan = compile_features(config)
     if config.serving.history not in config.features.sequences:
         known = ", ".join(config.features.sequences) or "none"
         raise ConfigError(
             f"serving.history = {config.serving.history!r} is no sequence of [features.sequences]; "
             f"there are: {known}"
         )
-    plan = compile_features(config)
+    if tuple(about["features"]) != plan.columns:
+        odd = sorted(set(about["features"]) ^ set(plan.columns))
+        what = f"differing in {', '.join(odd[:5])}" if odd else "in another order"
+        raise ArtifactError(
+            f"version {version.name} reads other features than this service keeps ({what}); serve it "
+            "with the recipe that it was trained by"
+        )
+    if version.log != log.fingerprint:
+        raise ArtifactError(
+            f"version {version.name} learned from another log than {config.folder / 'log'}; its items "
+            "have other numbers"
+        )
+    sources, rankers = (
+        kept.part(version.name, part, kind=KIND, version=VERSION) for part in ("sources", "rankers")
+    )
     present = [t for t in TABLES if any(n.startswith(f"{t}/") for n in rankers.files)]
     return Bundle(
-        version=_version(sources, rankers),
-        learned_until=int(sources.meta["known_before"]),
+        version=version.name,
+        learned_until=about["learned_until"],
         sources=models_of(sources, log),
         rankers={t: MultiRanker.load(artifact_within(rankers, t)) for t in present},
         features=plan.columns,
-        item_IA=item_attributes(log, section.item_attributes).value_XA,
-        user_UA=user_attributes(log, section.user_attributes).value_XA,
-        context=request_context(log, section.context).of_request,
+        item_IA=item_attributes(log, about["item_attributes"]).value_XA,
+        user_UA=user_attributes(log, about["user_attributes"]).value_XA,
+        context=request_context(log, about["context"]).of_request,
         sequence=config.serving.history,
-        signal=config.candidates.signal.kinds,
-        mask_taken=config.evaluation.mask_seen,
-        pool=section.pool,
-        words=SentencesConfig(words=words_of(config)),
+        signal=about["signal"],
+        mask_taken=about["mask_taken"],
+        pool=about["pool"],
+        words=parse(SentencesConfig, about["words"], where=f"words of version {version.name}"),
     )
 
 
-def _version(*parts: Artifact) -> str:
-    """Names what was trained: a digest of the files' digests."""
-    digest = hashlib.sha256()
+def _digest(about: dict[str, Any], *parts: Artifact) -> str:
+    """Names what was trained: a digest of what an answer needs, and of the files' digests."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for part in parts:
         for name in sorted(part.files):
             digest.update(f"{name} {part.files[name]}".encode())

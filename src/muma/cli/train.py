@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,11 @@ import typer
 from muma.app.config import read_recipe
 from muma.app.explanations import Overview, draw_sample, overview, unseen
 from muma.app.judgement import Verdict, calibrations, judge_training
+from muma.app.ranking_evaluation import PIPELINE
 from muma.app.run_report import write_report
+from muma.app.serving_bundle import keep_training, versions_of
 from muma.app.training import Trained, train_recipe
+from muma.app.versions import Version
 from muma.cli.show_ranking import show_trained
 from muma.cli.terminal import (
     Json,
@@ -54,6 +58,7 @@ def train(
     with progress_bars(quiet=json):
         trained = train_recipe(config, now_us=now_us())
         verdict = judge_training(trained, ablate=ablate)
+        kept = keep_measured(trained, verdict)
         pictures, found = draw(trained, verdict)
         page = write_report(trained, verdict, found)
     if json:
@@ -61,6 +66,7 @@ def train(
             {
                 **verdict.as_json(),
                 "folder": str(config.folder),
+                "version": kept.name,
                 "reused": list(trained.reused),
                 "pictures": [str(path) for path in pictures],
                 "report": str(page),
@@ -69,6 +75,19 @@ def train(
         return
     show_trained(trained, verdict)
     out.print(f"pictures and page: {page}", soft_wrap=True)
+    out.print(f"kept as version {kept.name}; 'muma models' lists them all", soft_wrap=True)
+
+
+def keep_measured(trained: Trained, verdict: Verdict) -> Version:
+    """Keep the training as a version, with what was measured of the pipeline."""
+    metrics = {}
+    for label, models in verdict.labels.items():
+        if (found := models.get(PIPELINE)) is not None:
+            measured = {"auc": found.auc, "log_loss": found.log_loss, "ndcg@10": found.ndcg}
+            metrics |= {f"{label} {name}": one.value for name, one in measured.items()}
+    version = keep_training(trained.config, trained.log)
+    finite = {name: value for name, value in metrics.items() if isfinite(value)}
+    return versions_of(trained.config).measured(version.name, finite)
 
 
 def draw(trained: Trained, verdict: Verdict) -> tuple[list[Path], Overview | None]:

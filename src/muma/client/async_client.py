@@ -110,13 +110,17 @@ class AsyncClient(Base):
         """Versions of the artifacts."""
         return (await self._do(Calls.models())).models
 
-    async def promote(self, version: str) -> ModelBody:
-        """Make a candidate the live version."""
-        return await self._do(Calls.promote(version))
+    async def promote(self, version: str, *, force: bool = False) -> ModelBody:
+        """Make a candidate the live version; `force` does whatever the gate finds."""
+        return await self._do(Calls.promote(version, force=force))
 
     async def roll_back(self) -> ModelBody:
         """Make the previous version the live one."""
         return await self._do(Calls.roll_back())
+
+    async def time(self) -> int:
+        """Event time by the service's clock, microseconds; raises when it cannot serve."""
+        return (await self._do(Calls.ready())).time or 0
 
     async def ready(self) -> bool:
         """Whether the service can serve."""

@@ -171,9 +171,10 @@ class Calls:
         return Call("GET", "/v1/models", ModelsBody)
 
     @staticmethod
-    def promote(version: str) -> Call[ModelBody]:
+    def promote(version: str, *, force: bool = False) -> Call[ModelBody]:
         """A candidate goes live."""
-        return Call("POST", _path("v1", "models", version, "promote"), ModelBody, twice=False)
+        path, query = _path("v1", "models", version, "promote"), {"force": "true"} if force else {}
+        return Call("POST", path, ModelBody, query=query, twice=False)
 
     @staticmethod
     def roll_back() -> Call[ModelBody]:

@@ -113,13 +113,17 @@ class Client(Base):
         """Versions of the artifacts, newest first."""
         return self._do(Calls.models()).models
 
-    def promote(self, version: str) -> ModelBody:
-        """Make a candidate the live version."""
-        return self._do(Calls.promote(version))
+    def promote(self, version: str, *, force: bool = False) -> ModelBody:
+        """Make a candidate the live version; `force` does whatever the gate finds."""
+        return self._do(Calls.promote(version, force=force))
 
     def roll_back(self) -> ModelBody:
         """Make the previous version the live one."""
         return self._do(Calls.roll_back())
+
+    def time(self) -> int:
+        """Event time by the service's clock, microseconds; raises when it cannot serve."""
+        return (self._do(Calls.ready())).time or 0
 
     def ready(self) -> bool:
         """Whether the service can serve; never raises because it cannot."""

@@ -43,8 +43,9 @@ from muma.serving.rules.rule import UserState
 from muma.serving.rules.ruleset import RuleSet
 from muma.serving.rules.ruling import Ruling
 
+from muma.serving.slates import boosted, by_sources, kept_slate
 LOG = logging.getLogger(__name__)
-EDITORS, NEWEST, SOURCE = "editors", "newest", "candidate."
+EDITORS, NEWEST = "editors", "newest"
 
 
 class EngineConfig(Config):
@@ -86,6 +87,19 @@ class Versions:
 
 
 class _Work:
+@dataclass(frozen=True)
+class Past:
+    """Where versions of then are found; each raises `UnknownIdError` for one that is not kept.
+
+    Attributes:
+        models: by the version's name.
+        rules: by the version's name.
+    """
+
+    models: Callable[[str], Bundle]
+    rules: Callable[[str], RuleSet]
+
+
     """One answer on its way: its versions, its times, and what was left out."""
 
     def __init__(self, ask: Ask, versions: Versions) -> None:
@@ -118,6 +132,7 @@ class ServingEngine:
         users: gives the raw ids of users by dense index, as they stand now.
         config: settings.
     """
+        past: gives models and rules by the names of their versions, for replays; None: those of now.
 
     def __init__(
         self,
@@ -127,8 +142,9 @@ class ServingEngine:
         users: Callable[[], Vocabulary],
         config: EngineConfig = EngineConfig(),
     ) -> None:
+        past: Past | None = None,
         self._versions, self._reader = versions, reader
-        self._users = users
+        self._users, self._past = users, past
         self._swapping = threading.Lock()
         self.config = config
 
@@ -172,14 +188,10 @@ class ServingEngine:
 
     def replay(self, evidence: Evidence) -> Answer:
         """See `Recommending.replay`."""
-        kept, versions = evidence.answer, self._versions
-        if (names := versions.names()) != dict(kept.versions):
-            gone = [f"{k} {v}" for k, v in kept.versions.items() if names.get(k) != v]
-            raise ArtifactError(
-                f"{', '.join(gone)} made this answer and is not here; here is {names}"
-            )
+        kept = evidence.answer
+        versions = self._of_then(dict(kept.versions))
         ask, work = evidence.ask, _Work(evidence.ask, versions)
-        slate = _slate(versions.bundle, evidence.item_N, evidence.value_NF, evidence.columns)
+        slate = kept_slate(versions.bundle, evidence.item_N, evidence.value_NF, evidence.columns)
         ruling = versions.rules.ruling(ask, versions.facts)
         slate, filled, boost_N = self._filled(versions, ask, slate, ruling)
         sources = {versions.facts.dense(one.item): one.sources for one in kept.items}
@@ -202,7 +214,7 @@ class ServingEngine:
         allowed_I[index] = False
         history = of_session(np.array([index], dtype=np.int64), ask.time).history
         found = propose({name: source}, history, allowed_I, 4 * count)
-        slate = _by_sources(found.item_N, found.score_NS)
+        slate = by_sources(found.item_N, found.score_NS)
         slots = ruling.slots(slate.item_N, count)
         filled = _greedily(slate, count, slots.open_for)
         filled, _ = self._rechecked(replace(ask, count=count), slate, filled, UserState())
@@ -288,7 +300,7 @@ class ServingEngine:
     def _ranked(self, work: _Work, user: int, found: Proposed) -> Slate:
         """Candidates in the order of the ranker, or of the sources' scores without it."""
         bundle = work.versions.bundle
-        plain = _by_sources(found.item_N, found.score_NS, found.names)
+        plain = by_sources(found.item_N, found.score_NS, found.names)
         if not len(found.item_N):
             return plain
         if work.left_us() < self.config.reserve_us:
@@ -312,11 +324,7 @@ class ServingEngine:
         self, versions: Versions, ask: Ask, slate: Slate, ruling: Ruling
     ) -> tuple[Slate, Filled, np.ndarray]:
         """Boosts, then slots; the slate in the order that the policy saw, and its boosts."""
-        boost_N = ruling.boosts(slate.item_N)
-        if boost_N.any():
-            score_N = slate.score_N + boost_N
-            order_N = np.argsort(-score_N, kind="stable")
-            slate, boost_N = replace(slate, score_N=score_N).take(order_N), boost_N[order_N]
+        slate, boost_N = boosted(slate, ruling.boosts(slate.item_N))
         context = Context(ask.request_id, ask.time)
         rng = derive(self.config.seed, ask.request_id)
         slots = ruling.slots(slate.item_N)
@@ -365,32 +373,39 @@ class ServingEngine:
 
     def _near(self, bundle: Bundle) -> tuple[str, CandidateModel]:
         name = self.config.similar
+    def _of_then(self, wanted: dict[str, str]) -> Versions:
+        """Today's versions with the models and rules of a past answer.
+
+        Raises:
+            ArtifactError: one of them is not kept.
+        """
+        versions = self._versions
+        if self._past is not None:
+            changes: dict[str, Bundle | RuleSet] = {}
+            try:
+                for part, field, get in (
+                    ("models", "bundle", self._past.models),
+                    ("rules", "rules", self._past.rules),
+                ):
+                    name = wanted.get(part, "")
+                    if name != versions.names()[part]:
+                        changes[field] = get(name)
+            except (UnknownIdError, ConfigError) as error:
+                raise ArtifactError(str(error)) from error
+            if isinstance(rules := changes.get("rules"), RuleSet):
+                rules.prepare(versions.facts)
+            versions = replace(versions, **changes)
+        if (names := versions.names()) != wanted:
+            gone = [f"{k} {v}" for k, v in wanted.items() if names.get(k) != v]
+            raise ArtifactError(
+                f"{', '.join(gone)} made this answer and is not here; here is {names}"
+            )
+        return versions
+
         for each, source in bundle.sources.items():
             if each == name or (name is None and not type(source).__name__.startswith("Popular")):
                 return each, source
         raise ConfigError(f"no source {name or ''} can say which items are near another")
-
-
-def _slate(
-    bundle: Bundle, item_N: np.ndarray, value_NF: np.ndarray, columns: tuple[str, ...]
-) -> Slate:
-    """The slate again, from the features that were kept."""
-    ranker = bundle.rankers[LISTS]
-    if columns == ranker.columns:
-        return ranker.rank(np.ascontiguousarray(value_NF), item_N)
-    names = tuple(name.removeprefix(SOURCE) for name in columns)
-    return _by_sources(item_N, value_NF, names)
-
-
-def _by_sources(item_N: np.ndarray, score_NS: np.ndarray, names: tuple[str, ...] = ()) -> Slate:
-    """Candidates by the mean of what their sources say; a source that is silent says 0."""
-    value_NS = np.ascontiguousarray(score_NS, dtype=np.float32)
-    said_NS = np.nan_to_num(value_NS.astype(np.float64), nan=0.0)
-    score_N = said_NS.sum(axis=1) / max(said_NS.shape[1], 1)
-    order_N = np.argsort(-score_N, kind="stable")
-    names = names or tuple(str(place) for place in range(value_NS.shape[1]))
-    columns = tuple(f"{SOURCE}{name}" for name in names)
-    return Slate.plain(item_N, score_N, value_NS, columns).take(order_N)
 
 
 def _greedily(slate: Slate, k: int, may: Callable[[int, list[int]], np.ndarray]) -> Filled:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
+from muma.serving.gate import GateVerdict
 from muma.serving.recommending import Evidence
 
 TEXT = r"^[^\x00-\x1f\x7f]+(?![\s\S])"
@@ -164,12 +165,14 @@ class Model:
         state: `live`, `candidate`, `previous` or `retired`.
         made_at: microseconds since 1970 UTC.
         metrics: what was measured of it, by name.
+        gate: what the gate found, in the answer to a promotion; else None.
     """
 
     version: str
     state: str
     made_at: int
     metrics: Mapping[str, float] = field(default_factory=dict)
+    gate: GateVerdict | None = None
 
 
 class Intake(Protocol):
@@ -241,8 +244,13 @@ class Models(Protocol):
         """All versions, newest first."""
         ...
 
-    def promote(self, version: str, *, who: str) -> Model:
+    def promote(self, version: str, *, who: str, force: bool = False) -> Model:
         """Make a candidate the live one, without a failed request.
+
+        Args:
+            version: its name.
+            who: who asks for it.
+            force: put it in place whatever the gate finds.
 
         Raises:
             UnknownIdError: there is no such version.

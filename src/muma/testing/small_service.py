@@ -145,7 +145,7 @@ class SmallModels:
         """Both."""
         return [self._model("2"), self._model("1")]
 
-    def promote(self, version: str, *, who: str) -> Model:  # noqa: ARG002
+    def promote(self, version: str, *, who: str, force: bool = False) -> Model:  # noqa: ARG002
         """Make it live."""
         if version not in ("1", "2"):
             raise UnknownIdError(f"there is no version {version!r:.80}")

@@ -19,9 +19,10 @@ from muma.app.service.parts import (
 )
 from muma.app.service.previews import PreviewsHeld
 from muma.app.service.running import Running
-from muma.app.serving_bundle import bundle_of
+from muma.app.serving_bundle import bundle_of, versions_of
 from muma.app.streaming import state_folder
 from muma.backends.lmdb_purge import purge
+from muma.app.versions import Answering
 from muma.config import build
 from muma.events.event import EventLog
 from muma.events.log_folder import open_log
@@ -29,7 +30,7 @@ from muma.policy.policy import Policy
 from muma.serving.audit import AuditLog
 from muma.serving.bundle import Bundle
 from muma.serving.catalogue import item_facts
-from muma.serving.engine import EngineConfig, ServingEngine, Versions
+from muma.serving.engine import EngineConfig, Past, ServingEngine, Versions
 from muma.serving.erasure.erasable import Subject
 from muma.serving.erasure.erasure import Erasure
 from muma.serving.erasure.evidence import ErasableEvidence
@@ -48,7 +49,6 @@ from muma.serving.rules.store import RuleStore
 from muma.serving.tenants import Tenant, Tenants
 
 Time = Literal["now", "log"]
-TENANT = "default"
 
 
 @dataclass
@@ -63,6 +63,7 @@ class Opened:
         clock: event time now, UTC microseconds.
         keys: who may ask.
     """
+        answering: the hold on the run's versions.
 
     service: Service
     engine: ServingEngine
@@ -71,11 +72,13 @@ class Opened:
     clock: Callable[[], int]
     keys: KeyFile
 
+    answering: Answering
     def close(self) -> None:
         """Write what waits and release everything; safe to call twice."""
         self.running.close()
         self.evidence.close()
 
+        self.answering.close()
 
 def make(recipe: str, overrides: Sequence[str] = (), *, time_of: Time = "now") -> Service:
     """The service of a recipe, for `muma.serving.http.server.ServerConfig.factory`.
@@ -96,6 +99,9 @@ def open_service(config: AppConfig, *, time_of: Time = "now") -> Opened:
         ConfigError: the recipe is wrong.
         StreamError, StoreError: another process serves this run, or something is damaged.
     """
+    A clock of the log stands still until the service starts; after the service was away it goes on at
+    the newest event.
+
     folder, section = config.folder, config.serving
     log = open_log(folder / "log")
     bundle = bundle_of(config, log)
@@ -122,26 +128,52 @@ def _opened(
     engine_config: EngineConfig,
     clock: Callable[[], int],
 ) -> Opened:
-    folder = config.folder
+    answering = Answering(versions_of(config))
+    try:
+        return _made(config, log, bundle, policy, running, engine_config, clock, answering)
+    except BaseException:
+        answering.close()
+        raise
+
+
+def _made(
+    config: AppConfig,
+    log: EventLog,
+    bundle: Bundle,
+    policy: Policy,
+    running: Running,
+    engine_config: EngineConfig,
+    clock: Callable[[], int],
+    answering: Answering,
+) -> Opened:
+    folder, name = config.folder, config.serving.tenant
     versions = Versions(bundle, item_facts(log), RuleSet(), policy)
-    engine = ServingEngine(versions, running, users=running.users, config=engine_config)
+    shelf, rule_store = Shelf(config, log), RuleStore(folder / "rules", clock=clock)
+    engine = ServingEngine(
+        versions, running, users=running.users, config=engine_config,
+        past=Past(shelf.get, rule_store.at),
+    )  # fmt: skip
     evidence = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
     events = EventsIn(running)
     items = ItemsHeld(engine, running, events, folder / "items.jsonl", clock=clock)
     running.on_step = items.sync
-    rules = RulesHeld(engine, RuleStore(folder / "rules", clock=clock))
+    rules = RulesHeld(engine, rule_store)
+    models = ModelsHeld(
+        engine, running, shelf, config=config, answering=answering, gate=None, clock=clock
+    )
     erasure = _erasure(config, running, evidence, bundle, clock)
     keys = KeyFile(folder / "keys.json", clock=clock)
     tenant = Tenant(
-        name=TENANT,
+        name=name,
         engine=RememberingEngine(engine, evidence),
         intake=events,
         decisions=evidence,
         items=items,
         rules=rules,
         previews=PreviewsHeld(engine, running),
-        forgetting=Forget(erasure, TENANT),
-        audit=AuditKept(AuditLog(folder / "audit.jsonl"), TENANT, clock=clock),
+        forgetting=Forget(erasure, name),
+        models=models,
+        audit=AuditKept(AuditLog(folder / "audit.jsonl"), name, clock=clock),
         directory=Names(engine, running),
     )
     service = Service(
@@ -150,7 +182,8 @@ def _opened(
         on_start=(erasure.finish,),
         on_stop=(running.close, evidence.close),
     )  # fmt: skip
-    return Opened(service, engine, running, evidence, clock, keys)
+        limits=config.serving.limits,
+    return Opened(service, engine, running, evidence, clock, keys, answering)
 
 
 class _Stream(ErasableStream):
@@ -194,10 +227,17 @@ def _erasure(
     """What is forgotten, in this order: decisions, events, their log, state; models only say so."""
     stream = _Stream(running)
     others = [name for name in bundle.features if not name.startswith(("user", "friends"))]
-    learned = [Learned(f"sources and rankers {bundle.version}", bundle.learned_until)]
+
+    def learned() -> list[Learned]:
+        """Every version that is kept: each can answer again."""
+        return [
+            Learned(f"sources and rankers {one.name}", int(one.about["learned_until"]))
+            for one in versions_of(config).list()
+        ]
+
     parts = [
         ErasableEvidence(config.folder / "evidence", log=evidence, item_columns=others),
-        stream, ErasableLog(config.folder / "log"), _State(running), ErasableModels(lambda: learned),
+        stream, ErasableLog(config.folder / "log"), _State(running), ErasableModels(learned),
     ]  # fmt: skip
     return Erasure(config.folder / "erasure", parts, clock=clock, find=stream.find)
 

@@ -243,13 +243,30 @@ class PreviewBody(msgspec.Struct, frozen=True):
         return msgspec.to_builtins(self)
 
 
+class GateBody(msgspec.Struct, frozen=True):
+    """What the gate found; gains are of a slot's reward, null where nothing could be judged."""
+
+    passed: bool
+    forced: bool
+    reason: str
+    decisions: int
+    slots: int
+    left_out: int
+    estimator: str
+    live: float | None
+    gain: float | None
+    low: float | None
+    high: float | None
+
+
 class ModelBody(msgspec.Struct, frozen=True):
-    """A version of the artifacts."""
+    """A version of the artifacts; `gate` in the answer to a promotion."""
 
     version: str
     state: str
     made_at: int
     metrics: dict[str, float | None]
+    gate: GateBody | None = None
 
 
 class ModelsBody(msgspec.Struct, frozen=True):

@@ -95,6 +95,12 @@ class SimilarQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     explain: bool = False
 
 
+class PromoteQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of `/v1/models/{version}/promote`; `force` puts it in place whatever the gate finds."""
+
+    force: bool = False
+
+
 class ItemsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of `GET /v1/items`."""
 
