@@ -6,7 +6,7 @@ The caller holds its own lock for all methods but `write_out`, `firsts`, `size` 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,8 +184,12 @@ class PartitionWriter:
             sync_folder(self._folder)
         return self._firsts[0] - old[0] if old else 0
 
-    def blank(self, index: int) -> int:
+    def blank(self, index: int, *, kinds: Collection[str] | None = None) -> int:
         """Blank the events of a user in all segments; returns how many. There must be no drafts.
+
+        Args:
+            index: of the user.
+            kinds: only events of these kinds; None blanks all.
 
         Raises:
             StreamError: a segment is damaged.
@@ -198,7 +202,8 @@ class PartitionWriter:
             path = self._folder / name_of(first)
             durable = self._durable
             mine = first == durable.last
-            count, size = blank_segment(path, index, durable.size if mine else path.stat().st_size)
+            size = durable.size if mine else path.stat().st_size
+            count, size = blank_segment(path, index, size, kinds=kinds)
             blanked += count
             if count and mine:
                 tail = self._tails[-1]

@@ -11,7 +11,7 @@ had gone further is told so (its offset lies after the end).
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -230,7 +230,7 @@ class FileStream:
                 self._readers[number].forget()
         return dropped
 
-    def forget(self, index: int) -> int:
+    def forget(self, index: int, *, kinds: Collection[str] | None = None) -> int:
         """Blank a user's events and id; see `EventStream.forget`. Appends wait until it is done.
 
         Readers in other processes see it at their next read of a block, or of the vocabulary.
@@ -246,8 +246,9 @@ class FileStream:
                 )
             number = index % len(self._writers)
             try:
-                blanked = self._writers[number].blank(index)
-                ids.forget(index)
+                blanked = self._writers[number].blank(index, kinds=kinds)
+                if kinds is None:
+                    ids.forget(index)
             finally:
                 self._readers[number].forget()
             return blanked

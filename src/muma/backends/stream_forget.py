@@ -7,6 +7,7 @@ are copied as they are. The new file holds no byte of what was blanked.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,16 @@ from muma.backends.segments import Damaged, read_prologue
 from muma.events.vocabulary import ABSENT
 
 
-def blank_segment(path: Path, index: int, size: int) -> tuple[int, int]:
+def blank_segment(
+    path: Path, index: int, size: int, *, kinds: Collection[str] | None = None
+) -> tuple[int, int]:
     """Blank the events of the user with a dense index.
 
     Args:
         path: of the segment.
         index: of the user.
         size: bytes of it that are acknowledged; what lies behind is left out of the new file.
+        kinds: only events of these kinds; None blanks all.
 
     Returns:
         How many events were blanked, and the bytes of the file now. With none, nothing was written.
@@ -44,7 +48,7 @@ def blank_segment(path: Path, index: int, size: int) -> tuple[int, int]:
     try:
         schema, begin = read_prologue(fd, path)
         heads = list(_heads(fd, path, begin, size))
-        found = {head.at: _rows(fd, head, schema, index) for head in heads}
+        found = {head.at: _rows(fd, head, schema, index, kinds) for head in heads}
         count = sum(int(mask.sum()) for mask in found.values())
         if not count:
             return 0, size
@@ -76,10 +80,17 @@ def _batch(fd: int, head: Head, schema: pa.Schema) -> pa.RecordBatch:
     return pa.ipc.read_record_batch(pa.py_buffer(os.pread(fd, head.payload, head.begin)), schema)
 
 
-def _rows(fd: int, head: Head, schema: pa.Schema, index: int) -> np.ndarray:
-    """Which events of a block are the user's, bool [n]."""
-    users = _batch(fd, head, schema).column("user_id")
-    return users.fill_null(ABSENT).to_numpy(zero_copy_only=False) == index
+def _rows(
+    fd: int, head: Head, schema: pa.Schema, index: int, kinds: Collection[str] | None
+) -> np.ndarray:
+    """Which events of a block are the user's, and of the kinds, bool [n]."""
+    batch = _batch(fd, head, schema)
+    users = batch.column("user_id")
+    mine = users.fill_null(ABSENT).to_numpy(zero_copy_only=False) == index
+    if kinds is None or not mine.any():
+        return mine
+    named = batch.column("kind").cast(pa.string()).to_pylist()
+    return mine & np.array([name in kinds for name in named], dtype=np.bool_)
 
 
 def _write(

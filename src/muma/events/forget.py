@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,20 @@ ERASED = "(erased)"
 _USERS = ("user_id", "src", "dst")  # columns that are an index of users
 
 
-def forget_user(folder: str | Path, user: int | str) -> int:
-    """Take a user out of the log in a folder.
+def forget_user(
+    folder: str | Path,
+    user: int | str,
+    *,
+    tables: Collection[str] | None = None,
+    kinds: Collection[str] = (),
+) -> int:
+    """Take a user out of the log in a folder, or some of what the user did.
 
     Args:
         folder: the artifact that `ingest` wrote.
         user: raw id.
+        tables: only the user's rows of these tables, and of `kinds`; the id stays. None is everything.
+        kinds: with `tables`, events of these kinds.
 
     Returns:
         How many rows went; 0 when nobody has the id, and then nothing is written.
@@ -45,6 +54,8 @@ def forget_user(folder: str | Path, user: int | str) -> int:
         index = int(users.encode([user])[0])
     except UnknownIdError:
         return 0
+    if tables is not None:
+        return _part(folder, stored, index, tables, kinds)
     named = re.compile(rf"(?<!\w){re.escape(str(user))}(?!\w)")
     gone = 0
     with artifact.write(
@@ -57,6 +68,42 @@ def forget_user(folder: str | Path, user: int | str) -> int:
         for name in stored.files:
             gone += _copy(stored, writer, name, index, named)
     return gone
+
+
+def _part(
+    folder: str | Path,
+    stored: Artifact,
+    index: int,
+    tables: Collection[str],
+    kinds: Collection[str],
+) -> int:
+    """Take some rows of a user out; without any, nothing is written."""
+    names = [n for n in stored.files if n.endswith(".parquet") and n.partition("/")[0] in TABLES]
+    left: dict[str, tuple[pl.DataFrame, int]] = {}
+    for name in names:
+        table, frame = name.partition("/")[0], pl.read_parquet(stored.path(name), glob=False)
+        mine = pl.any_horizontal(
+            [pl.col(c).eq_missing(index) for c in _USERS if c in frame.columns] or [pl.lit(False)]
+        )
+        if table not in tables:
+            if table != "events" or not kinds:
+                continue
+            mine &= pl.col("kind").cast(pl.String).is_in(list(kinds))
+        kept = frame.filter(~mine)
+        if kept.height < frame.height:
+            left[name] = kept, frame.height - kept.height
+    if not left:
+        return 0
+    meta = {**stored.meta, KEPT: fingerprint(stored)}
+    with artifact.write(
+        folder, kind=KIND, version=VERSION, config=stored.config, meta=meta
+    ) as writer:
+        for name in stored.files:
+            if name in left:
+                left[name][0].write_parquet(writer.path(name))
+            else:
+                shutil.copyfile(stored.path(name), writer.path(name))
+    return sum(gone for _, gone in left.values())
 
 
 def _copy(stored: Artifact, writer: Writer, name: str, index: int, named: re.Pattern[str]) -> int:

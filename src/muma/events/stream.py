@@ -11,7 +11,7 @@ have no item.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -132,7 +132,7 @@ class EventStream(Protocol):
         """Let go of whole old segments below `offsets`; returns the number of events let go."""
         ...
 
-    def forget(self, index: int) -> int:
+    def forget(self, index: int, *, kinds: Collection[str] | None = None) -> int:
         """Blank all events of a user, and their id, beyond recovery from the stream's files.
 
         Offsets and all other ids stay: a blanked event reads as a row of nulls but for
@@ -141,6 +141,7 @@ class EventStream(Protocol):
 
         Args:
             index: dense index of the user.
+            kinds: only events of these kinds, and the id stays; None blanks all and the id.
 
         Returns:
             How many events were blanked.

@@ -7,6 +7,7 @@ followers of the user saw. It names nobody, and leaves with the windows (`Plan`)
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 
 import numpy as np
 import polars as pl
@@ -19,7 +20,7 @@ QUARANTINE = "quarantine/"  # blobs of events that the engine refused
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def forget(store: StateStore, user: int) -> int:
+def forget(store: StateStore, user: int, *, components: Collection[str] = OWN) -> int:
     """Remove a user's keys of every kind, pairs and sequences too, in one commit.
 
     No engine may stand on the store: it would bring back what it holds in memory.
@@ -27,6 +28,7 @@ def forget(store: StateStore, user: int) -> int:
     Args:
         store: open for writing.
         user: dense index.
+        components: only keys with one of these; events that were refused go with all of them only.
 
     Returns:
         How many keys were removed; with none, there is no commit.
@@ -35,8 +37,12 @@ def forget(store: StateStore, user: int) -> int:
         StoreError: the store cannot be read or written.
     """
     with store.snapshot() as view:
-        gone = {table: keys for table in view.tables() if len(keys := _keys(view, table, user))}
-        blobs = _quarantined(view, user)
+        gone = {
+            table: keys
+            for table in view.tables()
+            if len(keys := _keys(view, table, user, components))
+        }
+        blobs = _quarantined(view, user) if set(components) >= set(OWN) else {}
     if gone or blobs:
         none = np.zeros(0, dtype=np.uint64)
         tables = [TableChange(table, none, Records.of([]), keys) for table, keys in gone.items()]
@@ -47,19 +53,19 @@ def forget(store: StateStore, user: int) -> int:
 def holds(store: StateStore, user: int) -> int:
     """Keys that are a user's."""
     with store.snapshot() as view:
-        return sum(len(_keys(view, table, user)) for table in view.tables())
+        return sum(len(_keys(view, table, user, OWN)) for table in view.tables())
 
 
-def _keys(view: Snapshot, table: str, user: int) -> np.ndarray:
+def _keys(view: Snapshot, table: str, user: int, components: Collection[str]) -> np.ndarray:
     parts = KeyKind.parse(table).components
-    if not set(parts) & set(OWN):
+    if not set(parts) & set(components):
         return np.zeros(0, dtype=np.uint64)
     found = [np.zeros(0, dtype=np.uint64)]
     for keys, _ in view.scan(table):
         halves = [keys] if len(parts) == 1 else [keys >> _HALF, keys & _LOW]
         mine = np.zeros(len(keys), dtype=np.bool_)
         for part, half in zip(parts, halves, strict=True):
-            if part in OWN:
+            if part in components:
                 mine |= half == np.uint64(user)
         found.append(keys[mine])
     return np.concatenate(found)

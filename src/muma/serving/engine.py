@@ -33,6 +33,7 @@ from muma.ranking.ranker import Slate
 from muma.rng import derive
 from muma.serving.bundle import IMPRESSIONS, LISTS, Bundle
 from muma.serving.composing import Told, compose
+from muma.serving.consent.consent import withheld
 from muma.serving.facts import ItemFacts
 from muma.serving.filling import Filled, fill
 from muma.serving.proposing import Proposed, propose
@@ -183,7 +184,7 @@ class ServingEngine:
         return Evidence(
             ask, answer, slate.item_N, slate.value_NF, slate.columns, filled.propensity_K,
             filled.support_K, _floor(work.versions.policy), (*ruling.hits(), *late), user, None,
-            known.history.item_L,
+            known.history.item_L, withheld(ask),
         )  # fmt: skip
 
     def replay(self, evidence: Evidence) -> Answer:
@@ -246,7 +247,7 @@ class ServingEngine:
         if user == NOBODY:
             return session
         try:
-            known = self._reader.known(work.versions.bundle, user, ask.time)
+            known = self._reader.known(work.versions.bundle, user, ask.time, withheld(ask))
         except MumaError as error:
             LOG.warning("store failed", extra={"reason": str(error)})
             work.leave_out("history", "the feature store cannot be read")
@@ -308,7 +309,8 @@ class ServingEngine:
             return plain
         live_NF = np.full((len(found.item_N), len(bundle.features)), np.nan)
         try:
-            live_NF = self._reader.features(user, found.item_N, work.ask.time)
+            off = withheld(work.ask)
+            live_NF = self._reader.features(user, found.item_N, work.ask.time, off)
         except MumaError as error:
             LOG.warning("store failed", extra={"reason": str(error)})
             work.leave_out("features", "the feature store cannot be read")

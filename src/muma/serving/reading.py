@@ -5,7 +5,7 @@ Shape: L events of a sequence, N candidates, F features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from muma.events.stream import ACTIONS
 from muma.features.feature import Sequences
 from muma.features.online.reader import FeatureReader
 from muma.serving.bundle import Bundle
+from muma.serving.consent.columns import columns_of, without_kinds
 from muma.serving.facts import ItemFacts
 from muma.serving.rules.rule import UserState
 
@@ -43,16 +44,18 @@ class Known:
 class Reader(Protocol):
     """What the engine asks of the store; see `LiveReader`."""
 
-    def known(self, bundle: Bundle, user: int, at: int) -> Known:
-        """A user's history, and what the user has seen and hidden."""
+    def known(self, bundle: Bundle, user: int, at: int, off: Sequence[str] = ()) -> Known:
+        """A user's history, and what the user has seen and hidden; nothing of the sources `off`."""
         ...
 
-    def features(self, user: int, item_N: np.ndarray, at: int) -> np.ndarray:
-        """Real-time features of candidates, float64 [N, F]."""
+    def features(
+        self, user: int, item_N: np.ndarray, at: int, off: Sequence[str] = ()
+    ) -> np.ndarray:
+        """Real-time features of candidates, float64 [N, F]; those of the sources `off` are NaN."""
         ...
 
     def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
-        """What is known of a user, by name."""
+        """What is known of a user, by name, agreed to or not: it is the user's own to see."""
         ...
 
 
@@ -66,19 +69,22 @@ class LiveReader:
 
     def __init__(self, history: FeatureReader, features: FeatureReader) -> None:
         self._history, self._features = history, features
+        self._private = columns_of(features.plan)
 
-    def known(self, bundle: Bundle, user: int, at: int) -> Known:
+    def known(self, bundle: Bundle, user: int, at: int, off: Sequence[str] = ()) -> Known:
         """A user's history, and what the user has seen and hidden.
 
         Args:
             bundle: says which sequence, and which kinds of events count.
             user: dense index, not -1.
             at: microseconds; events from then on do not count.
+            off: sources that the user has not agreed to; their events do not count.
 
         Raises:
             StoreError: the store cannot be read.
         """
         found = self._history.lookup(user, np.array([NOBODY]), at).sequences
+        found = {name: without_kinds(one, off) for name, one in found.items()}
         sequence = found[bundle.sequence]
         history = history_of(sequence, bundle.signal, at=at)
         mine = sequence.mask_BL[0] & (sequence.item_BL[0] >= 0)
@@ -86,13 +92,19 @@ class LiveReader:
         newest = sequence.time_BL[0][mine]
         return Known(history, state, int(newest[-1]) if len(newest) else -1)
 
-    def features(self, user: int, item_N: np.ndarray, at: int) -> np.ndarray:
-        """Real-time features of candidates, float64 [N, F].
+    def features(
+        self, user: int, item_N: np.ndarray, at: int, off: Sequence[str] = ()
+    ) -> np.ndarray:
+        """Real-time features of candidates, float64 [N, F]; those of the sources `off` are NaN.
 
         Raises:
             StoreError: the store cannot be read.
         """
-        return self._features.lookup(user, item_N, at).values_BF
+        value_NF = self._features.lookup(user, item_N, at).values_BF
+        for source in off:
+            if source in self._private:
+                value_NF[:, self._private[source]] = np.nan
+        return value_NF
 
     def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
         """What is known of a user, by name: features of the user alone, history, freshness."""

@@ -162,6 +162,7 @@ class Evidence:
         user_index: the user's dense index, -1 for none.
         vector_D: the interest vector that was used, float32 [D]; None without one.
         history_L: dense items the sources read, oldest first, int64 [L].
+        withheld: sources of data (`behaviour`, `social`, `gaze`) that were not read, for want of consent.
     """
 
     ask: Ask
@@ -176,6 +177,7 @@ class Evidence:
     user_index: int = -1
     vector_D: np.ndarray | None = None
     history_L: np.ndarray | None = None
+    withheld: tuple[str, ...] = ()
 
 
 class Recommending(Protocol):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -53,6 +53,7 @@ class Running:
         self.pulse: Pulse | None = None
         self._reader: LiveReader | None = None
         self.on_step: Callable[[], object] = lambda: None
+        self.turns = threading.Lock()  # of those who change what is stored of somebody
         self._open()
         begin(self.opened, until=until)
         while self.opened.pump.step().read:
@@ -77,15 +78,17 @@ class Running:
 
     # what `muma.serving.reading.LiveReader` offers, while the store is open
 
-    def known(self, bundle: Bundle, user: int, at: int) -> Known:
+    def known(self, bundle: Bundle, user: int, at: int, off: Sequence[str] = ()) -> Known:
         """See `LiveReader.known`."""
         with self._open_reader() as reader:
-            return reader.known(bundle, user, at)
+            return reader.known(bundle, user, at, off)
 
-    def features(self, user: int, item_N: np.ndarray, at: int) -> np.ndarray:
+    def features(
+        self, user: int, item_N: np.ndarray, at: int, off: Sequence[str] = ()
+    ) -> np.ndarray:
         """See `LiveReader.features`."""
         with self._open_reader() as reader:
-            return reader.features(user, item_N, at)
+            return reader.features(user, item_N, at, off)
 
     def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
         """See `LiveReader.told`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from muma.artifact import exists
 from muma.errors import UnknownIdError
 from muma.events.forget import forget_user
 from muma.events.stream import EventStream
-from muma.features.forget import forget
+from muma.features.forget import OWN, forget
 from muma.features.store import StateStore
 from muma.serving.erasure.erasable import Residue, Subject
 
@@ -27,11 +27,14 @@ class ErasableStream:
     Args:
         stream: open for writing.
         name: of the part.
+        kinds: only events of these kinds, and the id stays; None blanks all.
     """
 
-    def __init__(self, stream: EventStream, *, name: str = "events") -> None:
+    def __init__(
+        self, stream: EventStream, *, name: str = "events", kinds: Collection[str] | None = None
+    ) -> None:
         self.name = name
-        self._stream = stream
+        self._stream, self._kinds = stream, kinds
 
     def find(self, user: str) -> int:
         """Dense index of a raw id, -1 for none; what `Erasure` asks before it begins."""
@@ -46,7 +49,9 @@ class ErasableStream:
         Raises:
             StreamError: something is damaged, or the disk refuses.
         """
-        return {"events": 0 if subject.index < 0 else self._stream.forget(subject.index)}
+        if subject.index < 0:
+            return {"events": 0}
+        return {"events": self._stream.forget(subject.index, kinds=self._kinds)}
 
     def residue(self, subject: Subject) -> Sequence[Residue]:  # noqa: ARG002 - nothing is left
         """Nothing."""
@@ -61,11 +66,20 @@ class ErasableLog:
     Args:
         folder: the artifact that `ingest` wrote; nothing is done when there is none.
         name: of the part.
+        tables: only the user's rows of these tables, and of `kinds`, and the id stays; None is all.
+        kinds: with `tables`, events of these kinds.
     """
 
-    def __init__(self, folder: str | Path, *, name: str = "log") -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        name: str = "log",
+        tables: Collection[str] | None = None,
+        kinds: Collection[str] = (),
+    ) -> None:
         self.name = name
-        self._folder = folder
+        self._folder, self._tables, self._kinds = folder, tables, kinds
 
     def erase(self, subject: Subject) -> Mapping[str, int]:
         """Take a person out of the log; see `Erasable.erase`.
@@ -73,7 +87,10 @@ class ErasableLog:
         Raises:
             ArtifactError: it is damaged, another process writes it, or the disk is full.
         """
-        return {"rows": forget_user(self._folder, subject.user) if exists(self._folder) else 0}
+        if not exists(self._folder):
+            return {"rows": 0}
+        rows = forget_user(self._folder, subject.user, tables=self._tables, kinds=self._kinds)
+        return {"rows": rows}
 
     def residue(self, subject: Subject) -> Sequence[Residue]:  # noqa: ARG002 - nothing is left
         """Nothing."""
@@ -89,6 +106,7 @@ class ErasableState:
         purge: writes the closed store anew, such as `lambda: lmdb_purge.purge(path)`.
         residue: what others' keys keep.
         name: of the part.
+        components: only keys with one of these.
     """
 
     def __init__(
@@ -98,8 +116,9 @@ class ErasableState:
         purge: Callable[[], object],
         residue: Sequence[Residue] = (AGGREGATES,),
         name: str = "features",
+        components: Collection[str] = OWN,
     ) -> None:
-        self.name = name
+        self.name, self._components = name, components
         self._opened, self._purge, self._residue = opened, purge, tuple(residue)
 
     def erase(self, subject: Subject) -> Mapping[str, int]:
@@ -111,7 +130,7 @@ class ErasableState:
         if subject.index < 0:
             return {"keys": 0}
         with self._opened() as store:
-            keys = forget(store, subject.index)
+            keys = forget(store, subject.index, components=self._components)
         self._purge()  # even without keys: an earlier run may have come no further
         return {"keys": keys}
 
@@ -159,6 +178,21 @@ class ErasableModels:
             Residue(f"model {one.name}", "the refit that takes its place", one.refit)
             for one in self._models()
         ]
+
+
+class Left:
+    """What a part that nothing is taken from still holds; for the receipt."""
+
+    def __init__(self, name: str, *residue: Residue) -> None:
+        self.name, self._residue = name, residue
+
+    def erase(self, subject: Subject) -> Mapping[str, int]:  # noqa: ARG002 - nothing is erased
+        """Nothing."""
+        return {}
+
+    def residue(self, subject: Subject) -> Sequence[Residue]:
+        """What is left, if the user was known."""
+        return self._residue if subject.index >= 0 else ()
 
 
 class ErasableCall:
