@@ -87,7 +87,7 @@ class Thompson(ArmPolicy[ThompsonConfig]):
         """Judge a request."""
         config = self.config
         evidence = self.evidence(slate, context)
-        first_N, second_N = self._posterior(evidence)
+        first_N, second_N = self.posterior(evidence)
         if config.posterior == "beta":
             total_N = first_N + second_N
             sd_N = np.sqrt(first_N * second_N / (total_N + 1)) / total_N
@@ -107,8 +107,15 @@ class Thompson(ArmPolicy[ThompsonConfig]):
             error=error,
         )
 
-    def _posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-        """Parameters of Beta, or mean and standard deviation of the Gaussian, float64 [N] each."""
+    def posterior(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters of Beta, or mean and standard deviation of the Gaussian, float64 [N] each.
+
+        Example:
+            >>> policy = Thompson()
+            >>> evidence = policy.evidence(Slate.plain(np.array([4])), Context("r1", time=0))
+            >>> [value_N.tolist() for value_N in policy.posterior(evidence)]
+            [[1.0], [1.0]]
+        """
         strength = self.config.prior.strength
         if self.config.posterior == "beta":
             a_N = strength * evidence.prior_N + evidence.moments.sum_N

@@ -67,7 +67,7 @@ def thompson(
     policy: Thompson, evidence: Evidence, left_SA: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """All chance to the arm of the largest draw from the posteriors: drawn, not worked out."""
-    first_N, second_N = policy._posterior(evidence)  # noqa: SLF001 - one formula
+    first_N, second_N = policy.posterior(evidence)
     draw = rng.beta if policy.config.posterior == "beta" else rng.normal
     return best(draw(first_N, second_N).reshape(left_SA.shape), left_SA)
 
