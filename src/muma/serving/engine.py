@@ -43,8 +43,8 @@ from muma.serving.rules.recheck import recheck
 from muma.serving.rules.rule import UserState
 from muma.serving.rules.ruleset import RuleSet
 from muma.serving.rules.ruling import Ruling
-
 from muma.serving.slates import boosted, by_sources, kept_slate
+
 LOG = logging.getLogger(__name__)
 EDITORS, NEWEST = "editors", "newest"
 
@@ -87,7 +87,6 @@ class Versions:
         return {"models": self.bundle.version, "rules": self.rules.version, "policy": str(policy)}
 
 
-class _Work:
 @dataclass(frozen=True)
 class Past:
     """Where versions of then are found; each raises `UnknownIdError` for one that is not kept.
@@ -101,6 +100,7 @@ class Past:
     rules: Callable[[str], RuleSet]
 
 
+class _Work:
     """One answer on its way: its versions, its times, and what was left out."""
 
     def __init__(self, ask: Ask, versions: Versions) -> None:
@@ -132,8 +132,8 @@ class ServingEngine:
         reader: of the feature store.
         users: gives the raw ids of users by dense index, as they stand now.
         config: settings.
-    """
         past: gives models and rules by the names of their versions, for replays; None: those of now.
+    """
 
     def __init__(
         self,
@@ -142,8 +142,8 @@ class ServingEngine:
         *,
         users: Callable[[], Vocabulary],
         config: EngineConfig = EngineConfig(),
-    ) -> None:
         past: Past | None = None,
+    ) -> None:
         self._versions, self._reader = versions, reader
         self._users, self._past = users, past
         self._swapping = threading.Lock()
@@ -373,8 +373,6 @@ class ServingEngine:
         told = Told(sources, rules, chance, boost_N, words)
         return compose(slate, filled, work.versions.facts, told)
 
-    def _near(self, bundle: Bundle) -> tuple[str, CandidateModel]:
-        name = self.config.similar
     def _of_then(self, wanted: dict[str, str]) -> Versions:
         """Today's versions with the models and rules of a past answer.
 
@@ -404,6 +402,8 @@ class ServingEngine:
             )
         return versions
 
+    def _near(self, bundle: Bundle) -> tuple[str, CandidateModel]:
+        name = self.config.similar
         for each, source in bundle.sources.items():
             if each == name or (name is None and not type(source).__name__.startswith("Popular")):
                 return each, source

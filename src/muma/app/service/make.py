@@ -8,6 +8,7 @@ from typing import Literal
 
 from muma.app.config import AppConfig, read_recipe
 from muma.app.service.clock import log_clock, machine_clock
+from muma.app.service.models import ModelsHeld, Shelf
 from muma.app.service.parts import (
     AuditKept,
     EventsIn,
@@ -21,8 +22,8 @@ from muma.app.service.previews import PreviewsHeld
 from muma.app.service.running import Running
 from muma.app.serving_bundle import bundle_of, versions_of
 from muma.app.streaming import state_folder
-from muma.backends.lmdb_purge import purge
 from muma.app.versions import Answering
+from muma.backends.lmdb_purge import purge
 from muma.config import build
 from muma.events.event import EventLog
 from muma.events.log_folder import open_log
@@ -62,8 +63,8 @@ class Opened:
         evidence: what answers rested on.
         clock: event time now, UTC microseconds.
         keys: who may ask.
-    """
         answering: the hold on the run's versions.
+    """
 
     service: Service
     engine: ServingEngine
@@ -71,14 +72,14 @@ class Opened:
     evidence: EvidenceLog
     clock: Callable[[], int]
     keys: KeyFile
-
     answering: Answering
+
     def close(self) -> None:
         """Write what waits and release everything; safe to call twice."""
         self.running.close()
         self.evidence.close()
-
         self.answering.close()
+
 
 def make(recipe: str, overrides: Sequence[str] = (), *, time_of: Time = "now") -> Service:
     """The service of a recipe, for `muma.serving.http.server.ServerConfig.factory`.
@@ -99,9 +100,6 @@ def open_service(config: AppConfig, *, time_of: Time = "now") -> Opened:
         ConfigError: the recipe is wrong.
         StreamError, StoreError: another process serves this run, or something is damaged.
     """
-    A clock of the log stands still until the service starts; after the service was away it goes on at
-    the newest event.
-
     folder, section = config.folder, config.serving
     log = open_log(folder / "log")
     bundle = bundle_of(config, log)
@@ -175,14 +173,14 @@ def _made(
         models=models,
         audit=AuditKept(AuditLog(folder / "audit.jsonl"), name, clock=clock),
         directory=Names(engine, running),
+        limits=config.serving.limits,
     )
     service = Service(
         tenants=Tenants([tenant]), keys=keys, clock=clock,
         ready={"features": running.trouble, "evidence": lambda: evidence.stats().failing},
         on_start=(erasure.finish,),
-        on_stop=(running.close, evidence.close),
+        on_stop=(running.close, evidence.close, answering.close),
     )  # fmt: skip
-        limits=config.serving.limits,
     return Opened(service, engine, running, evidence, clock, keys, answering)
 
 
