@@ -19,6 +19,7 @@ from muma.app.run_report import write_report
 from muma.app.serving_lists import PipelineRecommender
 from muma.app.training import train_recipe
 from muma.cli.evaluate import draw
+from muma.cli.live import run_live
 from muma.cli.show import show_ingest, show_report
 from muma.cli.show_ranking import show_ranked, show_trained
 from muma.cli.terminal import Json, Set, friendly, now_us, out, print_json, progress_bars
@@ -26,17 +27,40 @@ from muma.cli.train import draw as draw_training
 from muma.errors import ConfigError
 
 WARM, COLD = "3911", "a-new-viewer"
+PLAYED_S = 15.0
 
 
 @friendly
 def demo(
     user: Annotated[str, typer.Option("--user", "-u", help="Whom to recommend to.")] = WARM,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve/--no-serve", help="Start the service and play held-out events to it."
+        ),
+    ] = True,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            "--seconds", min=1, help="How long to play; on a terminal until Ctrl-C, else 15."
+        ),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", min=0.1, help="Seconds of the log in one of yours.")
+    ] = 120.0,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="A free one unless given.")
+    ] = None,
     set_: Set = None,
     json: Json = False,
 ) -> None:
     """Run the main job on KuaiRand: ingest, clean, split, compare, train the rankers, recommend and say why.
 
+    Then the service starts, and events that came after the training are played to it: open the page whose
+    address is printed. With --json nothing is served.
+
     Example: muma demo --user 712
+    Example: muma demo --no-serve
 
     Python: the same steps are in this command's 40 lines.
     """
@@ -54,7 +78,7 @@ def demo(
         page = write_report(trained, verdict)
         recommender = PipelineRecommender(config)
         answers = [recommender.answer(who, 5) for who in (user, COLD)]
-    seconds = time.perf_counter() - began
+    spent = time.perf_counter() - began
     if json:
         print_json(
             plain(
@@ -64,7 +88,7 @@ def demo(
                     "answers": [asdict(answer) for answer in answers],
                     "picture": picture,
                     "page": str(page),
-                    "seconds": seconds,
+                    "seconds": spent,
                 }
             )
         )
@@ -74,7 +98,12 @@ def demo(
     show_trained(trained, verdict)
     for answer in answers:
         show_ranked(answer)
-    out.print(f"report page: {page}; picture: {picture}; {seconds:.0f} s in all", soft_wrap=True)
+    out.print(f"report page: {page}; picture: {picture}; {spent:.0f} s in all", soft_wrap=True)
+    if serve:
+        run_live(
+            config, str(home / "recipes" / "demo.toml"), [data, *(set_ or ())], user=user, port=port,
+            speed=speed, seconds=seconds if seconds or out.is_terminal else PLAYED_S,
+        )  # fmt: skip
 
 
 def project_home() -> Path:

@@ -106,6 +106,10 @@ class LiveReader:
                 value_NF[:, self._private[source]] = np.nan
         return value_NF
 
+    def newest(self) -> int:
+        """Newest event time that the features have seen, microseconds."""
+        return self._features.freshness().watermark
+
     def told(self, bundle: Bundle, user: int, facts: ItemFacts) -> dict[str, object]:
         """What is known of a user, by name: features of the user alone, history, freshness."""
         now = self._features.freshness()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from muma.app.config import AppConfig, read_recipe
-from muma.app.service.clock import log_clock, machine_clock
+from muma.app.service.clock import LogClock, log_clock, machine_clock
 from muma.app.service.models import ModelsHeld, Shelf
 from muma.app.service.parts import (
     AuditKept,
@@ -81,19 +81,26 @@ class Opened:
         self.answering.close()
 
 
-def make(recipe: str, overrides: Sequence[str] = (), *, time_of: Time = "now") -> Service:
+def make(
+    recipe: str, overrides: Sequence[str] = (), *, time_of: Time = "now", speed: float = 1.0
+) -> Service:
     """The service of a recipe, for `muma.serving.http.server.ServerConfig.factory`.
 
     Args:
         recipe: path of the TOML file.
         overrides: `a.b=c`.
         time_of: `"now"`, or `"log"` for a clock that begins where the service's log ends.
+        speed: of that clock, seconds a second.
     """
-    return open_service(read_recipe(recipe, overrides=list(overrides)), time_of=time_of).service
+    config = read_recipe(recipe, overrides=list(overrides))
+    return open_service(config, time_of=time_of, speed=speed).service
 
 
-def open_service(config: AppConfig, *, time_of: Time = "now") -> Opened:
+def open_service(config: AppConfig, *, time_of: Time = "now", speed: float = 1.0) -> Opened:
     """Open everything of a trained recipe.
+
+    A clock of the log stands still until the service starts; after the service was away it goes on at
+    the newest event.
 
     Raises:
         ArtifactError: the recipe was not trained.
@@ -104,12 +111,14 @@ def open_service(config: AppConfig, *, time_of: Time = "now") -> Opened:
     log = open_log(folder / "log")
     bundle = bundle_of(config, log)
     until = bundle.learned_until if section.begin == "test" else None
-    clock = log_clock(log, until) if time_of == "log" else machine_clock
+    clock = log_clock(log, until, speed=speed) if time_of == "log" else machine_clock
     engine_config = EngineConfig(
         seed=section.explore, editorial=section.editorial, similar=section.similar
     )
     policy = build(config.policy, where="policy", methods=("next_slot", "expected"))
     running = Running(config, clock=clock, until=until)
+    if isinstance(clock, LogClock):
+        clock.not_before(running.newest() + 1)
     try:
         return _opened(config, log, bundle, policy, running, engine_config, clock)
     except BaseException:
@@ -178,7 +187,7 @@ def _made(
     service = Service(
         tenants=Tenants([tenant]), keys=keys, clock=clock,
         ready={"features": running.trouble, "evidence": lambda: evidence.stats().failing},
-        on_start=(erasure.finish,),
+        on_start=(erasure.finish, *((clock.go,) if isinstance(clock, LogClock) else ())),
         on_stop=(running.close, evidence.close, answering.close),
     )  # fmt: skip
     return Opened(service, engine, running, evidence, clock, keys, answering)

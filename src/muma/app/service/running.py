@@ -95,6 +95,15 @@ class Running:
         with self._open_reader() as reader:
             return reader.told(bundle, user, facts)
 
+    def newest(self) -> int:
+        """Newest event time that the features have seen, microseconds.
+
+        Raises:
+            StoreError: the store is paused.
+        """
+        with self._open_reader() as reader:
+            return reader.newest()
+
     @property
     def is_open(self) -> bool:
         """Whether stream and state are open: not while an erasure has them, nor after the end."""

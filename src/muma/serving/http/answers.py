@@ -281,7 +281,13 @@ class ReceiptBody(msgspec.Struct, frozen=True):
     receipt: dict[str, Any]
 
 
-class HealthBody(msgspec.Struct, frozen=True):
-    """The process lives, or serves."""
+class HealthBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The process lives, or serves.
+
+    Attributes:
+        status: in a word.
+        time: event time by the service's clock, microseconds; only of one that serves.
+    """
 
     status: str
+    time: int | None = None

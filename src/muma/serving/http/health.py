@@ -35,7 +35,7 @@ async def healthz() -> Response:
             "The process can serve: every part says so, and it is not stopping.",
             role=None,
             answer=HealthBody,
-            answer_example={"status": "ready"},
+            answer_example={"status": "ready", "time": 1_767_571_200_000_000},
         )
     ),
 )
@@ -47,7 +47,7 @@ async def readyz(request: Request) -> Response:
         raise Problem(
             503, "not-ready", "not ready to serve", errors=faults, headers={"retry-after": "1"}
         )
-    return answer(HealthBody("ready"))
+    return answer(HealthBody("ready", runtime.service.clock()))
 
 
 def _unready(runtime: Runtime) -> list[Fault]:
