@@ -294,6 +294,19 @@ class TestThompson:
             )
             assert 0 < np.abs(gap_N).max() < error
 
+    @pytest.mark.parametrize("means", [(1e-4,) * 20, (1e-4, 2e-3, 1e-3)])
+    def test_new_items_of_rare_rewards_are_within_the_error_too(self, means):
+        """Draws of Beta(2e-4, 2) are all 0 in float64; who comes first must not win them all."""
+        slate = Slate.plain(np.arange(len(means)))
+        slate.probability["click"] = np.array(means)
+        prior = Prior(strength=2, label="click")
+        exact, drawn = (
+            Thompson(ThompsonConfig(prior=prior, floor=BARE, probabilities=kind))
+            for kind in ("quadrature", "monte-carlo")
+        )
+        gap_N = drawn.next_slot(slate, context_of(), []) - exact.next_slot(slate, context_of(), [])
+        assert np.abs(gap_N).max() < drawn.judge(slate, context_of()).error
+
     def test_the_gaussian_posterior_by_hand(self):
         config = ThompsonConfig(posterior="gaussian", noise=0.3, floor=BARE)
         policy = learned(Thompson(config), [10, 40], [6, 20])

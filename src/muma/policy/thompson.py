@@ -128,6 +128,27 @@ class Thompson(ArmPolicy[ThompsonConfig]):
         variance_N = np.maximum(square_N / evidence.count_N - evidence.mean_N**2, 1e-12)
         return evidence.mean_N, np.sqrt(variance_N / evidence.count_N)
 
+    def draws(
+        self, first_N: np.ndarray, second_N: np.ndarray, rng: np.random.Generator, n: int = 1
+    ) -> np.ndarray:
+        """Joint draws of the posterior, on a scale that keeps their order; float64 [n, N].
+
+        A Beta with a parameter below 1 is drawn as log-odds: its values lie so near to 0 or 1 that
+        float64 would make many of them equal.
+
+        Args:
+            first_N: as of `posterior`.
+            second_N: as of `posterior`.
+            rng: draws them.
+            n: how many.
+        """
+        size = (n, len(first_N))
+        if self.config.posterior == "gaussian":
+            return rng.normal(first_N, second_N, size)
+        if min(first_N.min(), second_N.min()) >= 1:
+            return rng.beta(first_N, second_N, size)
+        return _log_gamma(first_N, rng, size) - _log_gamma(second_N, rng, size)
+
     def _quadrature(self, first_N: np.ndarray, second_N: np.ndarray) -> Chance:
         largest = largest_beta if self.config.posterior == "beta" else largest_normal
         return lambda place_n: largest(first_N[place_n], second_N[place_n])[0]
@@ -138,13 +159,18 @@ class Thompson(ArmPolicy[ThompsonConfig]):
         """Shares of joint draws in which each is the largest; a draw belongs to an item, not a place."""
         rng = derive(self.config.seed, "thompson", context.request_id)
         by_item_N = np.argsort(slate.item_N, kind="stable")
-        size = (self.config.draws, len(slate))
-        value_SN = np.empty(size)
-        sampler = rng.beta if self.config.posterior == "beta" else rng.normal
-        value_SN[:, by_item_N] = sampler(first_N[by_item_N], second_N[by_item_N], size)
+        value_SN = np.empty((self.config.draws, len(slate)))
+        value_SN[:, by_item_N] = self.draws(
+            first_N[by_item_N], second_N[by_item_N], rng, self.config.draws
+        )
 
         def chance(place_n: np.ndarray) -> np.ndarray:
             best_S = value_SN[:, place_n].argmax(axis=1)
             return np.bincount(best_S, minlength=len(place_n)) / self.config.draws
 
         return chance
+
+
+def _log_gamma(shape_N: np.ndarray, rng: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Log of Gamma draws, also of those below the least float64: G(a) is G(a + 1) U^(1 / a)."""
+    return np.log(rng.standard_gamma(shape_N + 1, size)) - rng.standard_exponential(size) / shape_N

@@ -67,9 +67,8 @@ def thompson(
     policy: Thompson, evidence: Evidence, left_SA: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """All chance to the arm of the largest draw from the posteriors: drawn, not worked out."""
-    first_N, second_N = policy.posterior(evidence)
-    draw = rng.beta if policy.config.posterior == "beta" else rng.normal
-    return best(draw(first_N, second_N).reshape(left_SA.shape), left_SA)
+    draw_1N = policy.draws(*policy.posterior(evidence), rng)
+    return best(draw_1N.reshape(left_SA.shape), left_SA)
 
 
 CHANCES: Mapping[type, Chance] = {
