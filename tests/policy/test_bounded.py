@@ -115,6 +115,19 @@ def rewards(n, explored, mean, time):
     )
 
 
+@pytest.mark.parametrize("rate", [0.005, 0.01, 0.03])
+def test_a_guard_seldom_stops_what_is_as_good(rate):
+    """200 explored slots without a reward are no proof where one in 100 is rewarded."""
+    rng, stopped = derive(3, "guard", str(rate)), 0
+    explored_E = np.arange(20_200) < 200
+    for _ in range(400):
+        ledger = Ledger(Limits(guard_ratio=0.9, horizon_us=HOUR))
+        reward_E = (rng.random(20_200) < rate).astype(float)
+        ledger.rewarded(explored_E, reward_E, np.full(20_200, NOW))
+        stopped += ledger.guarded(NOW)
+    assert stopped <= 0.023 * 400 + 3 * np.sqrt(0.023 * 400)  # chance of 2 standard errors
+
+
 def test_a_guard_switches_exploration_off_and_tries_again_later():
     policy, slate = bounded(guard_ratio=0.5, guard_evidence=100, horizon_us=HOUR), slate_of(9)
 

@@ -31,7 +31,8 @@ class Limits(Config):
         guard_ratio: exploration stops while the mean reward of explored slots is, beyond doubt, under
             this share of that of greedy slots; it is tried again when the evidence has left the horizon.
         guard_evidence: slots of each kind below which the guard does not judge.
-        guard_doubt: standard errors that count as doubt.
+        guard_doubt: standard errors that count as doubt, in one look. The guard looks at every request,
+            so that over a day it stops in vain more often than that.
         horizon_us: length of the sliding window, microseconds; a multiple of 12.
     """
 
@@ -116,9 +117,14 @@ class Ledger:
         seen = self._window.read(self.rewards_2W, float(max(at, self.rewards_2W[:, 0].max())))
         if seen.count_N.min() < limits.guard_evidence:
             return False
-        mean_2 = seen.sum_N / seen.count_N
-        error_2 = np.maximum(seen.square_N / seen.count_N - mean_2**2, 0.0) / seen.count_N
         ratio = limits.guard_ratio
+        mean_2, square_2 = seen.sum_N / seen.count_N, seen.square_N / seen.count_N
+        variance_2 = np.maximum(square_2 - mean_2**2, 0.0)
+        # explored slots that got nothing show no variance, and yet prove little: they vary at least as
+        # greedy ones would with this share of their rewards
+        due = ratio * square_2[_GREEDY] - (ratio * mean_2[_GREEDY]) ** 2
+        variance_2[_EXPLORED] = max(variance_2[_EXPLORED], due)
+        error_2 = variance_2 / seen.count_N
         gap = mean_2[_EXPLORED] - ratio * mean_2[_GREEDY]
         doubt = np.sqrt(error_2[_EXPLORED] + ratio**2 * error_2[_GREEDY])
         return bool(gap + limits.guard_doubt * doubt < 0)
