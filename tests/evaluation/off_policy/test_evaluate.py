@@ -114,6 +114,29 @@ def test_misstated_propensities_move_the_mean_weight(good, kind):
     assert "the mean weight is" in " ".join(report.rows[0].reasons)
 
 
+def test_equal_weights_that_are_not_1_are_told():
+    """Five items at the same chance of 1/5, logged as 1/2: nothing varies, and all is wrong."""
+    rng = derive(5, "alike")
+    action_B, reward_B = rng.integers(0, 5, 2048), (rng.random(2048) < 0.3).astype(float)
+    for stated, mean in ((0.5, 0.4), (0.25, 0.8)):
+        logged = Logged(action_B, reward_B, np.full(2048, stated), 5)
+        report = evaluate_policy(logged, np.full((2048, 5), 0.2), estimators=[IPS()])
+        assert (
+            f"the mean weight is {mean:.3f} instead of 1 (in every unit alike)"
+            in (report.rows[0].reasons[0])
+        )
+
+
+def test_rounding_of_float32_speaks_against_nothing():
+    rng = derive(6, "float32")
+    logging_BA = rng.dirichlet(np.ones(5), 3000)
+    action_B = (rng.random((3000, 1)) > logging_BA.cumsum(axis=1)).sum(axis=1).clip(max=4)
+    reward_B = (rng.random(3000) < 0.3).astype(float)
+    logged = Logged(action_B, reward_B, logging_BA[np.arange(3000), action_B], 5)
+    target_BA = logging_BA.astype(np.float32) * np.float32(1 + 2e-6)
+    assert evaluate_policy(logged, target_BA, estimators=[IPS()]).rows[0].trusted
+
+
 def test_a_target_far_from_the_log_is_not_trusted_for_its_weights():
     far = BanditWorld(sharpness=5.0, overlap=0.0)
     logged, target_BA, _ = far.log(2000, derive(4, "far"))

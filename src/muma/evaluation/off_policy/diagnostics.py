@@ -7,6 +7,7 @@ Shape: B rounds, A actions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,10 +15,12 @@ import numpy as np
 
 from muma.errors import DataError
 from muma.evaluation.off_policy.estimator import Rounds, Terms
+from muma.evaluation.off_policy.logged import SUM_TOLERANCE
 from muma.evaluation.off_policy.pareto import pareto_k
 from muma.evaluation.off_policy.units import Units, errors, units_of
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class Diagnostics:
         quantiles: of the weights, by `QUANTILES`.
         zero_share: share of rounds whose action the target would never take.
         mean_weight: 1 up to noise, with true propensities and full support.
-        mean_weight_z: its distance from 1 in standard errors; NaN where it has no spread.
+        mean_weight_z: its distance from 1 in standard errors; 0 where it is within 1e-4, the rounding
+            of float32 probabilities; infinite where it is not and the weights have no spread.
         unseen_mass: mean target probability of actions that the log never shows.
         unsupported_mass: mean target probability where the logging policy cannot go; NaN where its
             probabilities were not handed in.
@@ -102,7 +106,7 @@ def diagnose(rounds: Rounds, *, logging_BA: np.ndarray | None = None) -> Diagnos
         quantiles=dict(zip(QUANTILES, quantile.tolist(), strict=True)),
         zero_share=float((weight_B == 0).mean()),
         mean_weight=terms.value,
-        mean_weight_z=(terms.value - 1) / spread if spread > 0 else float("nan"),
+        mean_weight_z=_distance(terms.value - 1, spread),
         unseen_mass=float(rounds.target_BA[:, ~seen_A].sum() / len(logged)),
         unsupported_mass=_unsupported(rounds, logging_BA),
     )
@@ -127,6 +131,14 @@ def weight_tail(weight_B: np.ndarray, reward_B: np.ndarray, units: Units) -> Wei
         pareto_k=pareto_k(weight_B),
         rewarded_n=rewarded,
     )
+
+
+def _distance(off: float, spread: float) -> float:
+    """Standard errors that a mean weight is off from 1."""
+    if abs(off) <= SUM_TOLERANCE:
+        return 0.0
+    # equal weights have no spread but that of rounding
+    return off / spread if spread > _ROUNDING * abs(off) else math.copysign(math.inf, off)
 
 
 def _kish(weight: np.ndarray) -> float:

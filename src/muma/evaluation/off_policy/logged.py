@@ -18,7 +18,7 @@ import numpy as np
 
 from muma.errors import ConfigError, DataError
 
-_SUM_TOLERANCE = 1e-4  # rounding of float32 probabilities over thousands of actions
+SUM_TOLERANCE = 1e-4  # rounding of float32 probabilities over thousands of actions
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def check_target(target_BA: np.ndarray, logged: Logged) -> None:
     _check_shape("target_BA", target_BA, logged)
     # a NaN or an infinity makes its row's sum NaN or infinite, so it fails here as well
     sum_B = target_BA @ np.ones(logged.n_actions, dtype=target_BA.dtype)
-    _refuse("sum of a row of target_BA", sum_B, ~(np.abs(sum_B - 1) <= _SUM_TOLERANCE),
+    _refuse("sum of a row of target_BA", sum_B, ~(np.abs(sum_B - 1) <= SUM_TOLERANCE),
             "1: every row is a distribution over the actions")  # fmt: skip
     if target_BA.min() < 0:
         least_B = target_BA.min(axis=1)

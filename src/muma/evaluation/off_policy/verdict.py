@@ -7,6 +7,8 @@ one that is not trusted should not decide anything.
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
 from muma.config import Config
@@ -49,9 +51,14 @@ def overlap_reasons(found: Diagnostics, config: VerdictConfig = VerdictConfig())
             f"{found.unseen_mass:.1%} of the target's choices are actions the log never shows"
         )
     if abs(found.mean_weight_z) > config.mean_weight_z:
+        how_far = (
+            f"{found.mean_weight_z:+.1f} standard errors"
+            if math.isfinite(found.mean_weight_z)
+            else "in every unit alike"
+        )
         reasons.append(
-            f"the mean weight is {found.mean_weight:.3f} instead of 1 ({found.mean_weight_z:+.1f} "
-            "standard errors): propensities or support are not as stated"
+            f"the mean weight is {found.mean_weight:.3f} instead of 1 ({how_far}): propensities or "
+            "support are not as stated"
         )
     return reasons
 
