@@ -19,7 +19,7 @@ KINDS: Mapping[Deed, tuple[Kind, ...]] = {
     "skip": ("impression", "hide"),
 }
 """What each button sends; a play tells how long, and is left out where the item's length is unknown."""
-PATIENCE_S, STEP_S = 1.0, 0.004
+PATIENCE_S, STEP_S, SLOWER = 2.0, 0.004, 1.3
 
 
 def events_of(act: Act, user: str, item: Item | None, *, at: int) -> list[Event]:
@@ -52,9 +52,19 @@ def events_of(act: Act, user: str, item: Item | None, *, at: int) -> list[Event]
             position=act.position,
             request_id=act.request_id,
         )
-        for kind in KINDS[act.act]
-        if kind != "play" or length is not None
+        for kind in kinds_of(act.act, item)
     ]
+
+
+def kinds_of(deed: Deed, item: Item | None) -> tuple[Kind, ...]:
+    """What a button sends for an item.
+
+    Example:
+        >>> kinds_of("watch", Item("a")), kinds_of("watch", Item("a", duration_ms=9))
+        (('impression', 'click', 'long_view'), ('impression', 'click', 'play', 'long_view'))
+    """
+    timed = item is not None and item.duration_ms is not None
+    return tuple(kind for kind in KINDS[deed] if timed or kind != "play")
 
 
 async def send(act: Act, user: str, caller: Caller) -> int:
@@ -71,13 +81,14 @@ async def send(act: Act, user: str, caller: Caller) -> int:
     before = await known(user, caller)
     events = events_of(act, user, found[0] if found else None, at=caller.now)
     done = await kept(list(enumerate(events)), [], caller)
-    begun = monotonic()
+    begun, step_s = monotonic(), STEP_S
     if done.duplicates == done.accepted:  # sent before: nothing will change
         return 0
     while monotonic() - begun < PATIENCE_S:
         if _knows(await known(user, caller), before, caller.now):
             return round(1000 * (monotonic() - begun))
-        await asyncio.sleep(STEP_S)
+        await asyncio.sleep(step_s)
+        step_s *= SLOWER  # a look costs time that the features need
     return -1
 
 

@@ -17,7 +17,7 @@ from muma.serving.parts import Id
 from muma.serving.recommending import Ask
 
 FORM = "application/x-www-form-urlencoded"
-DEADLINE_US = 500_000
+DEADLINE_US = 2_000_000
 """A reader's patience is longer than a front page's: every part may speak."""
 MOST_FIELDS = 300
 

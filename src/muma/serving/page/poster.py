@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+HUES = (196, 214, 232, 262, 290, 318, 340, 2, 18, 36, 146, 172)
+"""Those that stay clear when they are dark; olive and mustard do not."""
 SHAPES = ("sun", "arcs", "bands", "blocks", "hills", "rings")
 
 
@@ -18,11 +20,13 @@ class Poster:
 
     Attributes:
         hue: of the category, degrees.
+        light: of the ground, percent; tells categories of one hue apart.
         shape: one of `SHAPES`.
         numbers: eight in [0, 100), for the shape to use.
     """
 
     hue: int
+    light: int
     shape: str
     numbers: tuple[int, ...]
 
@@ -35,11 +39,11 @@ def poster(item: str, category: str | None) -> Poster:
         >>> one == poster("a", "sport"), one.hue == other.hue, one.numbers == other.numbers
         (True, True, False)
     """
-    kind = _bytes(f"category {category}") if category else _bytes("")
+    kind = _bytes(f"class {category}") if category else _bytes("")
     own = _bytes(f"item {item}")
-    hue = 0 if category is None else int.from_bytes(kind[:2], "big") % 360
+    hue = HUES[kind[0] % len(HUES)]
     numbers = tuple(byte * 100 // 256 for byte in own[1:9])
-    return Poster(hue, SHAPES[own[0] % len(SHAPES)], numbers)
+    return Poster(hue, 22 + kind[1] % 4 * 4, SHAPES[own[0] % len(SHAPES)], numbers)
 
 
 def _bytes(text: str) -> bytes:

@@ -22,12 +22,14 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 KINDS = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css",
+    ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
 STATIC: Mapping[str, bytes] = {
-    one.name: one.read_bytes() for one in (files(__package__) / "static").iterdir() if one.is_file()
+    one.name: one.read_bytes()
+    for one in (files("muma.serving.page") / "static").iterdir()
+    if one.is_file()
 }
 FOREVER = "public, max-age=31536000, immutable"
 
@@ -54,7 +56,7 @@ def page(
     return Response(
         text.encode(),
         status_code=status,
-        media_type="text/html; charset=utf-8",
+        media_type="text/html",
         headers={"content-security-policy": POLICY, **(headers or {})},
         cookies=list(cookies),
     )
@@ -73,7 +75,7 @@ def _digest(raw: bytes) -> str:
 
 
 _environment = jinja2.Environment(
-    loader=jinja2.PackageLoader(__package__ or "muma.serving.page"),
+    loader=jinja2.PackageLoader("muma.serving.page"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,

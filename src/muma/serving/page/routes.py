@@ -172,7 +172,7 @@ async def _context(visitor: Visitor, view: View) -> dict[str, Any]:
     session = [{"item": name, "time": None} for name in reversed(view.item)]
     told = known if view.user else {"history": session}
     named = [one.item for one in evidence.answer.items]
-    named += [str(row.get("item", "")) for row in shown.rows(told)[:LATEST]]
+    named += [view.on or "", *(str(row.get("item", "")) for row in shown.rows(told)[:LATEST])]
     items = await shown.items_of([name for name in named if name], caller)
     kept = Rules("", ())
     if tenant.rules is not None:
@@ -187,6 +187,8 @@ async def _context(visitor: Visitor, view: View) -> dict[str, Any]:
         "changes": changes,
         "lost": view.after is not None and changes is None,
         "kinds": acting.KINDS,
+        "sent": acting.kinds_of(view.act, items.get(view.on or "")) if view.act else (),
+        "patience_s": acting.PATIENCE_S,
         "known": bool(known),
         "past": shown.past(told, items, LATEST),
         "events": len(shown.rows(told)),

@@ -25,7 +25,7 @@ class Bar:
     Attributes:
         group: name of its features' group.
         part: log-odds.
-        x: where the bar begins, from 0 to 200; the middle is 0.
+        x: where the bar begins, from 0 to 100.
         width: its length.
     """
 
@@ -45,6 +45,7 @@ class Card:
         domain: of the item, if known.
         poster: its picture.
         bars: parts of its score.
+        axis: where 0 lies among the bars, from 0 to 100.
         support: candidates that could have stood here; None where nobody counted.
         move: where it stood before; None without a before.
     """
@@ -54,6 +55,7 @@ class Card:
     domain: str | None
     poster: Poster
     bars: tuple[Bar, ...]
+    axis: float
     support: int | None
     move: Move | None
 
@@ -102,7 +104,7 @@ def cards(
     """An answer's slots; bars have one scale, so that cards can be compared."""
     served = evidence.answer.items
     parts = [_parts(one.groups) for one in served]
-    most = max((abs(part) for row in parts for _, part in row), default=0.0)
+    axis, scale = _axis(part for row in parts for _, part in row)
     support = evidence.support_K.tolist()
     return tuple(
         Card(
@@ -110,8 +112,9 @@ def cards(
             one=one,
             domain=items[one.item].domain if one.item in items else None,
             poster=poster(one.item, one.category),
-            bars=tuple(_bar(group, part, most) for group, part in parts[k]),
+            bars=tuple(_bar(group, part, axis, scale) for group, part in parts[k]),
             support=int(support[k]) if k < len(support) else None,
+            axis=axis,
             move=None if changes is None else changes.moves[k],
         )
         for k, one in enumerate(served)
@@ -126,15 +129,30 @@ def _parts(groups: Mapping[str, float]) -> list[tuple[str, float]]:
     return [*ordered[:BARS], (REST, sum(part for _, part in ordered[BARS:]))]
 
 
-def _bar(group: str, part: float, most: float) -> Bar:
-    """A bar between 0 and 200.
+def _axis(parts: Iterable[float]) -> tuple[float, float]:
+    """Where 0 lies between 0 and 100, and units a log-odd, so that every part has room.
 
     Example:
-        >>> _bar("item", -0.5, 1.0)
-        Bar(group='item', part=-0.5, x=50.0, width=50.0)
+        >>> _axis([3.0, -1.0]), _axis([])
+        ((25.0, 25.0), (50.0, 0.0))
     """
-    width = round(WIDTH * abs(part) / most, 1) if most else 0.0
-    return Bar(group, part, WIDTH - width if part < 0 else WIDTH, width)
+    low, high = 0.0, 0.0
+    for part in parts:
+        low, high = min(low, part), max(high, part)
+    if high == low:
+        return WIDTH / 2, 0.0
+    return round(WIDTH * -low / (high - low), 1), WIDTH / (high - low)
+
+
+def _bar(group: str, part: float, axis: float, scale: float) -> Bar:
+    """A bar between 0 and 100.
+
+    Example:
+        >>> _bar("item", -0.5, 50.0, 50.0)
+        Bar(group='item', part=-0.5, x=25.0, width=25.0)
+    """
+    width = round(scale * abs(part), 1)
+    return Bar(group, part, round(axis - width, 1) if part < 0 else axis, width)
 
 
 def past(known: Mapping[str, Any], items: Mapping[str, Item], most: int) -> tuple[Past, ...]:

@@ -12,14 +12,14 @@ from muma.ranking.phrases import WordsConfig
 from muma.ranking.units import duration, number, share, window
 
 GROUPS: Mapping[str, str] = {
-    "interest": "interest of the moment",
-    "candidates": "what the sources say",
+    "interest": "interest now",
+    "candidates": "the sources",
     "gaze": "where eyes rested",
     "social": "people followed",
     "session": "this session",
     "context": "the moment",
     "profile": "who the viewer is",
-    "history": "the viewer's history",
+    "history": "viewer's history",
     "author": "its author",
     "category": "its category",
     "item": "the item itself",
@@ -51,7 +51,7 @@ def group(name: str) -> str:
 
     Example:
         >>> group("history"), group("house_style")
-        ("the viewer's history", 'house style')
+        ("viewer's history", 'house style')
     """
     return GROUPS.get(name, name.replace("_", " "))
 
