@@ -1,5 +1,7 @@
 """Learned policies: gradients by finite differences, gains by the truth of a simulated world."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -213,6 +215,9 @@ def test_best_constant_is_cautious():
     log = Logged(action_B, reward_B, propensity_B, 4)
     assert best_constant(log.rows(np.arange(400)), caution=1.0) == 1
     assert best_constant(log, caution=0.0) == 2
+    assert best_constant(log, caution=1.0) == 1  # whose rewards vary, as those of one round cannot
+    below = replace(log, reward_B=reward_B * 12 - 3)
+    assert best_constant(below, caution=1.0) == 1  # in any unit
 
 
 @pytest.mark.parametrize(
