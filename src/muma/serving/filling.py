@@ -72,16 +72,9 @@ def fill(
         order_N = np.argsort(-policy.expected(slate, context), kind="stable")
     for slot, u in enumerate(rng.random(min(k, len(slate))).tolist()):
         open_N = may(slot, chosen)
-        places = np.flatnonzero(open_N)
-        if not len(places):
+        if not open_N.any():
             break
-        if len(places) == 1:
-            p_N = open_N.astype(np.float64)
-        else:
-            closed_N = ~open_N
-            closed_N[chosen] = False
-            closed = np.flatnonzero(closed_N).tolist()
-            p_N = policy.next_slot(slate, context, chosen, closed)
+        p_N = slot_chances(policy, slate, context, chosen, open_N)
         place = pick(p_N, u)
         propensity.append(min(float(p_N[place]), 1.0))
         support.append(int(np.count_nonzero(p_N)))
@@ -91,3 +84,22 @@ def fill(
         np.array(chosen, dtype=np.int64), np.array(propensity, dtype=np.float64),
         np.array(support, dtype=np.int64), np.array(explored, dtype=bool),
     )  # fmt: skip
+
+
+def slot_chances(
+    policy: Policy, slate: Slate, context: Context, chosen: Sequence[int], open_N: np.ndarray
+) -> np.ndarray:
+    """Chance of each candidate in the next slot, float64 [N]; a slot that one alone may take is its own.
+
+    Args:
+        policy: draws.
+        slate: the candidates.
+        context: who asks.
+        chosen: places in the slots before.
+        open_N: candidates that the rules let in; one at least, none of them chosen.
+    """
+    if np.count_nonzero(open_N) == 1:
+        return open_N.astype(np.float64)
+    closed_N = ~open_N
+    closed_N[list(chosen)] = False
+    return policy.next_slot(slate, context, chosen, np.flatnonzero(closed_N).tolist())

@@ -8,6 +8,7 @@ from typing import Literal
 
 from muma.app.config import AppConfig, read_recipe
 from muma.app.service.clock import LogClock, log_clock, machine_clock
+from muma.app.service.gate import PromotionGate
 from muma.app.service.models import ModelsHeld, Shelf
 from muma.app.service.parts import (
     AuditKept,
@@ -43,6 +44,7 @@ from muma.serving.erasure.parts import (
     Learned,
 )
 from muma.serving.evidence.log import EvidenceLog, EvidenceLogConfig
+from muma.serving.evidence.reader import EvidenceReader
 from muma.serving.http.service import Service
 from muma.serving.keys import KeyFile
 from muma.serving.rules.ruleset import RuleSet
@@ -165,8 +167,12 @@ def _made(
     items = ItemsHeld(engine, running, events, folder / "items.jsonl", clock=clock)
     running.on_step = items.sync
     rules = RulesHeld(engine, rule_store)
+    gate = PromotionGate(
+        engine, EvidenceReader(folder / "evidence"), lambda: running.opened.stream,
+        config=config.serving.gate, reward=config.serving.reward, tenant=name, clock=clock,
+    )  # fmt: skip
     models = ModelsHeld(
-        engine, running, shelf, config=config, answering=answering, gate=None, clock=clock
+        engine, running, shelf, config=config, answering=answering, gate=gate, clock=clock
     )
     erasure = _erasure(config, running, evidence, bundle, clock)
     keys = KeyFile(folder / "keys.json", clock=clock)
