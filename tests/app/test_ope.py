@@ -52,6 +52,22 @@ def test_built_in_policies_are_valued_near_the_truth(log, policy):
         assert found.gain.low > 0
 
 
+@pytest.mark.parametrize("policy", ["uniform", "best-constant", "greedy", "learned"])
+def test_built_in_policies_show_no_item_twice_in_an_answer(policy, tmp_path):
+    """Four items in two slots: the best item (0.7) and any other (0.2) are 0.9, never 1.4."""
+    found = judge_policy(write(ranked(2000), tmp_path / "log.parquet"), policy)
+    logged, target_BA = found.target.log.logged, found.target.target_BA
+    first_S = np.full(2000, -1)
+    first_S[logged.slate_B[logged.position_B == 0]] = logged.action_B[logged.position_B == 0]
+    low_B = logged.position_B == 1
+    assert (target_BA[low_B, first_S[logged.slate_B[low_B]]] == 0).all()
+    assert np.allclose(target_BA.sum(axis=1), 1)
+    assert abs(found.rounds.diagnostics.mean_weight_z) < 3.3
+    truth = {"uniform": 0.65}.get(policy, 0.9)
+    value = found.answers.row("cascade-DR").result
+    assert abs(value.value - truth) < 1.5 * (value.high - value.low) / 2 + 0.01
+
+
 def test_groups_are_judged_and_numbers_cut_at_quartiles(log, tmp_path):
     found = judge_policy(log, "greedy", by=["country", "ctx_a"])
     names = [(row.column, row.group.split(":")[0]) for row in found.groups.rows]

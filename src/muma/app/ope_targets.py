@@ -1,7 +1,8 @@
 """Whom to judge: the probabilities that another policy would have given to every item of every row.
 
 Policies that learn from the log are never judged on what they learned from: `greedy`, `best-constant` and
-`learned` are made fold by fold from the other folds. (A policy of a recipe: see `ope_recipe`.)
+`learned` are made fold by fold from the other folds. (A policy of a recipe: see `ope_recipe`.) Where answers
+have several slots, each gives its chances to what the slots above have left.
 
 Shape: B rounds, A actions.
 """
@@ -17,9 +18,10 @@ import polars as pl
 
 from muma.app.decision_log import DecisionLog, read_table
 from muma.app.learned_policy import LearnedPolicy
+from muma.app.ope_slots import first_choice, left_over, shown_above
 from muma.errors import DataError, SchemaError
 from muma.evaluation.off_policy.estimator import Estimator
-from muma.evaluation.off_policy.learning.judgement import best_constant, judge_learning
+from muma.evaluation.off_policy.learning.judgement import cautious_values, judge_learning
 from muma.evaluation.off_policy.learning.learn import LearnConfig, learn_policy
 from muma.evaluation.off_policy.logged import Logged
 from muma.evaluation.off_policy.logistic_reward import LogisticReward, LogisticRewardConfig
@@ -52,10 +54,11 @@ class Target:
 
 
 def uniform(log: DecisionLog, seed: int) -> Target:  # noqa: ARG001 - all built-ins are called alike
-    """Every item with the same chance."""
+    """Every item that is left with the same chance."""
     size = (len(log.logged), log.logged.n_actions)
     told = f"each of the {size[1]:,} items with the same chance"
-    return Target("uniform", log, np.full(size, 1 / size[1]), told)
+    target_BA = left_over(np.full(size, 1 / size[1]), shown_above(log.logged))
+    return Target("uniform", log, target_BA, told)
 
 
 def logging(log: DecisionLog, seed: int) -> Target:  # noqa: ARG001 - all built-ins are called alike
@@ -72,22 +75,23 @@ def logging(log: DecisionLog, seed: int) -> Target:  # noqa: ARG001 - all built-
 def constant(log: DecisionLog, seed: int) -> Target:
     """In every fold the item with the best estimated value, cautiously, in the other folds."""
     fold_B = deal(log.logged, folds=FOLDS, seed=seed)
-    target_BA = np.zeros((len(log.logged), log.logged.n_actions))
+    value_BA = np.zeros((len(log.logged), log.logged.n_actions))
     chosen = []
     for fold in range(FOLDS):
-        action = best_constant(log.logged.rows(fold_B != fold), caution=1.0)
-        target_BA[fold_B == fold, action] = 1.0
-        chosen.append(log.items[action])
-    told = f"one item always, chosen in {FOLDS} folds: {', '.join(dict.fromkeys(chosen))}"
-    return Target("best-constant", log, target_BA, told)
+        value_A = cautious_values(log.logged.rows(fold_B != fold), caution=1.0)
+        value_BA[fold_B == fold] = np.maximum(value_A, np.finfo(float).min)  # never shown: last
+        chosen.append(log.items[int(value_A.argmax())])
+    above_BA = shown_above(log.logged)
+    below = ", and the next best in lower slots" if above_BA.any() else ""
+    told = f"one item always, chosen in {FOLDS} folds: {', '.join(dict.fromkeys(chosen))}{below}"
+    return Target("best-constant", log, first_choice(value_BA, above_BA), told)
 
 
 def greedy(log: DecisionLog, seed: int) -> Target:
     """In every row the item with the largest predicted reward, by a model of the other folds."""
     model = reward_model(log.logged, interaction=True)
     prediction_BA = cross_fit(model, log.logged, folds=FOLDS, seed=seed)
-    target_BA = np.zeros(prediction_BA.shape)
-    target_BA[np.arange(len(log.logged)), prediction_BA.argmax(axis=1)] = 1.0
+    target_BA = first_choice(prediction_BA, shown_above(log.logged))
     return Target("greedy", log, target_BA, f"largest predicted reward, by models of {FOLDS} folds")
 
 
@@ -101,7 +105,8 @@ def learned(log: DecisionLog, seed: int) -> Target:
         LearnedPolicy(softmax, log.items, log.coder).save(folder)
 
     told = f"softmax in context and item, learned by self-normalised weights in {FOLDS} folds"
-    return Target("learned", log, found.target_BA, told, save=save)
+    target_BA = left_over(found.target_BA, shown_above(log.logged))
+    return Target("learned", log, target_BA, told, save=save)
 
 
 BUILT_IN: Mapping[str, Callable[[DecisionLog, int], Target]] = {
@@ -130,6 +135,7 @@ def saved(log: DecisionLog, policy: LearnedPolicy, name: str) -> Target:
     place = {one: number for number, one in enumerate(log.items)}
     known_A = [place[one] for one in policy.items]
     target_BA[:, known_A] = policy.softmax.probabilities(policy.coder.encode(log.frame))
+    target_BA = left_over(target_BA, shown_above(log.logged))
     return Target(name, log, target_BA, "learned before; flattered if it learned on this log")
 
 

@@ -114,16 +114,27 @@ def judge_learning(
 
 
 def best_constant(logged: Logged, *, caution: float = 0.0) -> int:
-    """The action with the largest self-normalised value, less `caution` standard errors.
-
-    With caution, every action is also given `caution` imagined rounds of the least reward in the log, as
-    heavy as its own on average: the rewards of one or two lucky rounds do not vary, and their standard
-    error alone would call them sure.
+    """The action with the largest of `cautious_values`.
 
     Example:
         >>> log = Logged(np.array([0, 0, 1, 1]), np.array([1.0, 0, 1, 1]), np.full(4, 0.5), 2)
         >>> best_constant(log)
         1
+    """
+    return int(np.argmax(cautious_values(logged, caution=caution)))
+
+
+def cautious_values(logged: Logged, *, caution: float = 0.0) -> np.ndarray:
+    """Self-normalised value of each action, less `caution` standard errors; float64 [A].
+
+    With caution, every action is also given `caution` imagined rounds of the least reward in the log, as
+    heavy as its own on average: the rewards of one or two lucky rounds do not vary, and their standard
+    error alone would call them sure. An action that was never shown is worth -inf.
+
+    Example:
+        >>> log = Logged(np.array([0, 0, 1, 1]), np.array([1.0, 0, 1, 1]), np.full(4, 0.5), 3)
+        >>> cautious_values(log).tolist()
+        [0.5, 1.0, -inf]
     """
     weight_B = 1 / np.asarray(logged.propensity_B, np.float64)
     size, action_B = logged.n_actions, logged.action_B
@@ -138,4 +149,4 @@ def best_constant(logged: Logged, *, caution: float = 0.0) -> int:
     square_A = np.bincount(action_B, weights=squares_B, minlength=size)
     square_A += caution * (each_A * (value_A - least)) ** 2
     error_A = np.sqrt(square_A) / safe_A
-    return int(np.argmax(np.where(total_A > 0, value_A - caution * error_A, -np.inf)))
+    return np.where(total_A > 0, value_A - caution * error_A, -np.inf)
