@@ -207,6 +207,13 @@ def test_pareto_k_finds_the_shape_of_a_known_tail(k):
     assert np.mean(found) == pytest.approx(k, abs=0.08)
 
 
+def test_pareto_k_of_equal_weights_that_stand_out_is_a_number():
+    """Two distinct weights: one candidate of the fit is the exponential law itself."""
+    for n in range(1000, 1400):
+        tail = int(np.ceil(min(0.2 * n, 3 * np.sqrt(n))))
+        assert pareto_k(np.where(np.arange(n) < tail - 1, 3.0, 1.0)) < 0.5
+
+
 def test_pareto_k_needs_weights_that_stand_out():
     assert np.isnan(pareto_k(np.ones(1000)))
     assert np.isnan(pareto_k(np.zeros(1000)))

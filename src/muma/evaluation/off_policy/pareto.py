@@ -43,7 +43,10 @@ def _shape(excess: np.ndarray) -> float:
     theta_M = 1 - np.sqrt(candidates / (np.arange(1, candidates + 1) - 0.5))
     theta_M = theta_M / (3 * excess[int(n / 4 + 0.5) - 1]) + 1 / excess[-1]
     k_M = np.log1p(-theta_M[:, None] * excess).mean(axis=1)
-    fit_M = n * (np.log(-theta_M / k_M) - k_M - 1)
+    # towards theta = 0, which equal exceedances meet exactly, the law is exponential
+    bent_M = k_M != 0
+    rate_M = np.divide(-theta_M, k_M, out=np.full(candidates, 1 / excess.mean()), where=bent_M)
+    fit_M = n * (np.log(rate_M) - k_M - 1)
     share_M = np.exp(fit_M - fit_M.max())
     theta = float((theta_M * share_M).sum() / share_M.sum())
     k = float(np.log1p(-theta * excess).mean())
