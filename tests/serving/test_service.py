@@ -47,6 +47,7 @@ def recipe(tmp_path_factory):
 @pytest.fixture(scope="module")
 def opened(recipe):
     found = open_service(read_recipe(recipe), time_of="log")
+    found.clock.go()
     yield found
     found.close()
 
