@@ -1,6 +1,8 @@
 """Policies on a log: targets by brute force, true values covered, nothing judged on what it learned."""
 
 import json
+from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,7 @@ from muma.app.decision_log import read_decisions
 from muma.app.learned_policy import LearnedPolicy
 from muma.app.ope import draw, group_values, judge_policy, write_judgement
 from muma.errors import ArtifactError, ConfigError, DataError, SchemaError
+from muma.rng import derive
 from ope_support import WORLD, frame, ranked, write
 
 SOFTMAX = '[policy]\nuse = "muma.policy.softmax.SoftmaxPolicy"\ntemperature = 0.5\n'
@@ -66,6 +69,60 @@ def test_built_in_policies_show_no_item_twice_in_an_answer(policy, tmp_path):
     truth = {"uniform": 0.65}.get(policy, 0.9)
     value = found.answers.row("cascade-DR").result
     assert abs(value.value - truth) < 1.5 * (value.high - value.low) / 2 + 0.01
+
+
+def test_the_gain_of_a_list_is_that_of_whole_answers(tmp_path):
+    """The logged lists hold the good item low, so that one slot alone gains more than a list can."""
+    rng = derive(4, "lists")
+    mean_A, logged_A = (
+        np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.6]),
+        np.array([1.0, 0, 0.4, -0.4, 0.6, -0.2]),
+    )
+    n, look_K, target_A = 3000, (1.0, 0.6, 0.4), np.array([-1.0, -0.5, 0, 0.5, 1, 2])
+    rows = []
+    for answer in range(n):
+        left = list(range(6))
+        for slot, look in enumerate(look_K):
+            p = np.exp(logged_A[left]) / np.exp(logged_A[left]).sum()
+            place = rng.choice(len(left), p=p)
+            item = left.pop(place)
+            reward = float(rng.random() < mean_A[item] * look)
+            rows.append((answer, slot, str(item), p[place], reward, "ab"[answer % 2]))
+    names = ["request_id", "slot", "item", "propensity", "reward", "kind"]
+    table = pl.DataFrame(rows, schema=names, orient="row")
+    log = write(table, tmp_path / "log.parquet")
+    scores = pl.DataFrame({"item": [str(a) for a in range(6)], "score": target_A})
+    where = write(
+        table.select("request_id").unique().join(scores, how="cross"), tmp_path / "scores.parquet"
+    )
+    text = (
+        '[policy]\nuse = "muma.policy.softmax.SoftmaxPolicy"\ntemperature = 1.0\n'
+        f'floor = {{least = 0.0}}\n[ope]\nlearn = 0\nscores = "{where}"\n'
+    )
+    found = judge_policy(log, recipe(tmp_path, text), by=["kind"])
+
+    def value(score_A):
+        total = 0.0
+        for order in permutations(range(6), 3):
+            left_A, chance = np.exp(score_A), 1.0
+            for item in order:
+                chance *= left_A[item] / left_A.sum()
+                left_A[item] = 0
+            total += chance * (mean_A[list(order)] * look_K).sum()
+        return total
+
+    truth = value(target_A) - value(logged_A)
+    assert found.gain.low < truth < found.gain.high
+    assert found.estimator == "cascade-DR"
+    assert [row.result.label for row in found.answers.rows] == ["cascade-DR"]
+    slot = found.rounds.row("DR").result.low - found.rounds.logged.value
+    assert slot * 3 > truth  # three single slots promise more
+    assert found.groups.overall == replace(found.gain, label="overall")
+    assert np.mean([row.gain.value for row in found.groups.rows]) == pytest.approx(
+        found.gain.value, rel=0.05
+    )
+    with pytest.raises(DataError, match="differs between the slots of an answer"):
+        judge_policy(log, "uniform", by=["slot"])
 
 
 def test_groups_are_judged_and_numbers_cut_at_quartiles(log, tmp_path):

@@ -58,7 +58,8 @@ def test_answers_of_several_slots_are_valued_whole(tmp_path):
     shown = muma("ope", log, "-p", "best-constant", "--to", tmp_path / "out")
     assert shown.exit_code == 0, shown.output
     assert "reward of an answer, all slots" in shown.stdout
-    assert "cascade-DR" in shown.stdout
+    assert "(cascade-DR, paired, per answer)" in shown.stdout
+    assert "the slots above as they were logged" in shown.stdout.replace("\n", " ")
 
 
 def test_what_cannot_be_trusted_is_said(tmp_path):

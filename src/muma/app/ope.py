@@ -21,18 +21,25 @@ from muma.app.ope_recipe import OpeConfig, from_recipe
 from muma.app.ope_targets import BUILT_IN, FOLDS, Target, reward_model, saved, table
 from muma.config import load_recipe, parse
 from muma.errors import ConfigError, SchemaError
+from muma.evaluation.off_policy.cascade_dr import CascadeDR
+from muma.evaluation.off_policy.cascade_model import cross_fit_to_end
 from muma.evaluation.off_policy.doubly_robust import DoublyRobust
-from muma.evaluation.off_policy.estimator import Estimator, Terms, view
+from muma.evaluation.off_policy.estimator import Estimator, view
 from muma.evaluation.off_policy.evaluate import (
-    PER_ANSWER,
     PER_ROUND,
     OffPolicyReport,
     evaluate_policy,
 )
-from muma.evaluation.off_policy.groups import GroupReport, GroupsConfig, gain_by_group
+from muma.evaluation.off_policy.groups import (
+    GroupReport,
+    GroupsConfig,
+    acted_terms,
+    gain_by_group,
+)
 from muma.evaluation.off_policy.ips import IPS
 from muma.evaluation.off_policy.paired import paired_gain
 from muma.evaluation.off_policy.reward_model import cross_fit
+from muma.evaluation.off_policy.ridge_reward import RidgeReward
 from muma.evaluation.off_policy.snips import SNIPS
 from muma.evaluation.result import Result
 from muma.report.groups import draw_groups
@@ -45,12 +52,16 @@ _BINS = 12  # a number with more values than this is cut into quarters
 class PolicyJudgement:
     """What a log says of a policy.
 
+    Where answers have several slots, the estimators of a slot judge the policy on one slot at a time, below
+    the slots above as they were logged; what the policy earns when it fills whole answers is in `answers`.
+
     Attributes:
         target: the policy.
         rounds: estimators of the mean reward of a slot.
         answers: estimators of the summed reward of an answer; None where answers have one slot.
-        gain: the policy less the one that acted, by `estimator`, paired.
-        estimator: doubly robust; IPS where the policy's probabilities are known for shown items only.
+        gain: the policy less the one that acted, by `estimator`, paired; per answer with `answers`.
+        estimator: doubly robust; cascade-DR with `answers`; IPS where the policy's probabilities are known
+            for shown items only.
         groups: gains by group; None where no column was asked.
     """
 
@@ -64,7 +75,7 @@ class PolicyJudgement:
     @property
     def trusted(self) -> bool:
         """Whether nothing speaks against the estimate behind the gain."""
-        return self.rounds.row(self.estimator).trusted
+        return (self.answers or self.rounds).row(self.estimator).trusted
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; what is undefined is None."""
@@ -81,6 +92,7 @@ class PolicyJudgement:
             },
             "estimator": self.estimator,
             "gain": gain,
+            "gain_per": "slot" if self.answers is None else "answer",
             "trusted": self.trusted,
             "rounds": self.rounds.to_json(),
             "answers": None if self.answers is None else self.answers.to_json(),
@@ -128,9 +140,16 @@ def judge_policy(
     )
     answers = None
     if made.log.ranked and made.whole and logged.position_B is not None:
-        answers = evaluate_policy(logged, made.target_BA, estimators=PER_ANSWER, seed=seed)
+        # probabilities are given the slots above, so that no estimator of marginal ones is asked
+        estimator = CascadeDR()
+        prediction_BA = cross_fit_to_end(
+            RidgeReward(), logged, made.target_BA, folds=FOLDS, seed=seed
+        )
+        answers = evaluate_policy(
+            logged, made.target_BA, estimators=[estimator], prediction_BA=prediction_BA, seed=seed
+        )
     terms = estimator.terms(view(logged, made.target_BA, prediction_BA=prediction_BA))
-    acted = Terms(np.asarray(logged.reward_B, np.float64))
+    acted = acted_terms(logged, terms, per_answer=estimator.per_answer)
     gain = paired_gain(terms, acted, logged.units_B, label="target - logging")
     groups = None
     if by:

@@ -64,8 +64,8 @@ def ope(
 ) -> None:
     """Judge a policy on a log of decisions: estimators, intervals, and whether to trust them.
 
-    The log has a row a shown slot: item, propensity and reward; request_id and slot where answers have
-    several slots; user, time, ctx_* columns (what a reward model may read) if there are any. Writes
+    The log has a row a shown slot: item, propensity (given the slots above) and reward; request_id and slot
+    where answers have several slots, which are then valued whole; user, time, ctx_* columns (what a reward model may read) if there are any. Writes
     TO/ope.json, TO/ope.png and, with --by, TO/groups.png.
 
     A recipe's policy learns from the first half of the answers ([ope] learn = 0.5) and is judged on
@@ -114,18 +114,27 @@ def _show(found: PolicyJudgement) -> None:
         f"of {log.answers:,} answers, {len(log.items):,} items",
         soft_wrap=True,
     )
-    _show_report(found.rounds, "reward of a slot")
+    ranked = found.answers is not None
+    below = ", the slots above as they were logged" if ranked else ""
+    _show_report(found.rounds, f"reward of a slot{below}")
     if found.answers is not None:
         _show_report(found.answers, "reward of an answer, all slots")
-    word = "excludes 0" if found.gain.excludes(0.0) else "holds 0: not separable"
+    word, per = _word(found), ", per answer" if ranked else ""
     doubt = "" if found.trusted else " [bold red]DO NOT TRUST THIS[/]: see the reasons above"
     out.print(
-        f"[bold]gain over the policy that acted ({found.estimator}, paired): {interval(found.gain)}[/], "
+        f"[bold]gain over the policy that acted ({found.estimator}, paired{per}): {interval(found.gain)}[/], "
         f"{word}{doubt}",
         soft_wrap=True,
     )
     if found.groups is not None:
         _show_groups(found.groups)
+
+
+def _word(found: PolicyJudgement) -> str:
+    """Whether the gain is told from 0."""
+    if not found.gain.low <= found.gain.high:
+        return "no interval: the log has too few units"
+    return "excludes 0" if found.gain.excludes(0.0) else "holds 0: not separable"
 
 
 def _show_report(report: OffPolicyReport, what: str) -> None:

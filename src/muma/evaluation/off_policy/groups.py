@@ -69,7 +69,7 @@ class GroupGain:
         column, group: its name.
         rounds: rounds of the log.
         gain: target less logging, in units of the reward; `n` units, `effective_n` by the weights.
-        logging: mean reward of the policy that acted.
+        logging: mean reward of the policy that acted; per answer where the estimator values answers.
         p: two-sided, of a gain of 0; NaN where undecidable.
         p_holm, p_bh: the same, corrected for all groups (Holm; Benjamini and Hochberg).
         effect: the word on it, by the correction of the config.
@@ -134,14 +134,15 @@ def gain_by_group(
         logged: the past.
         target_BA: probabilities of the policy that is judged, [B, A].
         groups: column -> group of each round, [B]; None, NaN and "" are a group of their own. Groups
-            must be known before the decision: what came of it selects on the outcome.
+            must be known before the decision: what came of it selects on the outcome. For an estimator
+            of whole answers, an answer belongs to one group.
         estimator: of the target's value; doubly robust unless given.
         prediction_BA: cross-fitted predictions (`cross_fit`), for estimators that need them.
         config: thresholds and correction.
 
     Raises:
-        DataError: the log or the target cannot be used, a column has another length, or more than 50
-            groups.
+        DataError: the log or the target cannot be used, a column has another length, more than 50
+            groups, or groups that cut through an answer whose whole is valued.
 
     Example:
         >>> rng = np.random.Generator(np.random.PCG64(1))
@@ -156,23 +157,25 @@ def gain_by_group(
     """
     estimator = estimator or DoublyRobust()
     terms = estimator.terms(view(logged, target_BA, prediction_BA=prediction_BA))
+    acted = acted_terms(logged, terms, per_answer=estimator.per_answer)
     parts, tests = [], {}
     for column, value_B in groups.items():
         label_B = _labels(column, value_B, len(logged))
+        if estimator.per_answer:
+            _whole_answers(column, label_B, logged)
         found = [
-            _group(logged, terms, column, str(group), label_B == group, config)
+            _group(logged, terms, acted, column, str(group), label_B == group, config)
             for group in np.unique(label_B)
         ]
         parts += found
         decided = [row.group for row in found if not row.reasons]
-        tests[column] = _heterogeneity(logged, terms, label_B, decided)
+        tests[column] = _heterogeneity(logged, terms, acted, label_B, decided)
     p_M = np.array([row.p for row in parts])
     holm_M, bh_M = holm(p_M), benjamini_hochberg(p_M)
     rows = tuple(
         _told(row, float(h), float(b), config)
         for row, h, b in zip(parts, holm_M, bh_M, strict=True)
     )
-    acted = Terms(np.asarray(logged.reward_B, np.float64))
     overall = paired_gain(terms, acted, logged.units_B, level=config.level, label="overall")
     corrected = holm(np.array([*tests.values()]))
     return GroupReport(
@@ -184,11 +187,40 @@ def gain_by_group(
     )
 
 
+def acted_terms(logged: Logged, terms: Terms, *, per_answer: bool) -> Terms:
+    """What the policy that acted earned, per round, or per answer as `terms` are.
+
+    Example:
+        >>> log = Logged(np.zeros(2, int), np.array([1.0, 2.0]), np.ones(2), 1)
+        >>> answer = Terms(np.zeros(2), denominator_B=np.array([1.0, 0.0]))
+        >>> acted_terms(log, answer, per_answer=True).value
+        3.0
+    """
+    below_B = terms.denominator_B if per_answer else None
+    return Terms(np.asarray(logged.reward_B, np.float64), denominator_B=below_B)
+
+
+def _whole_answers(column: str, label_B: np.ndarray, logged: Logged) -> None:
+    """Refuse groups that cut through an answer."""
+    answers = np.unique(np.asarray(logged.slate_B))
+    pairs = set(zip(np.asarray(logged.slate_B).tolist(), label_B.tolist(), strict=True))
+    if len(pairs) > len(answers):
+        raise DataError(
+            f"group column {column!r} differs between the slots of an answer; answers are valued whole: "
+            "group by what is known of the request"
+        )
+
+
 def _group(
-    logged: Logged, terms: Terms, column: str, group: str, in_B: np.ndarray, config: GroupsConfig
+    logged: Logged,
+    terms: Terms,
+    whole: Terms,
+    column: str,
+    group: str,
+    in_B: np.ndarray,
+    config: GroupsConfig,
 ) -> GroupGain:
-    part, some = logged.rows(in_B), _rows(terms, in_B)
-    acted = Terms(np.asarray(part.reward_B, np.float64))
+    part, some, acted = logged.rows(in_B), _rows(terms, in_B), _rows(whole, in_B)
     gain = paired_gain(some, acted, part.units_B, level=config.level, label=group)
     reasons = []
     if gain.n < config.least_units:
@@ -204,9 +236,8 @@ def _group(
     p = float("nan")
     if not reasons:
         p = float(2 * student.sf(abs(gain.value / error), units.count - 1))
-    logging = float(np.mean(part.reward_B))
     return GroupGain(
-        column, group, len(part), gain, logging, p, p, p, "undecidable", tuple(reasons)
+        column, group, len(part), gain, acted.value, p, p, p, "undecidable", tuple(reasons)
     )
 
 
@@ -218,7 +249,9 @@ def _told(row: GroupGain, p_holm: float, p_bh: float, config: GroupsConfig) -> G
     return GroupGain(**{**vars(row), "p_holm": p_holm, "p_bh": p_bh, "effect": effect})
 
 
-def _heterogeneity(logged: Logged, terms: Terms, label_B: np.ndarray, decided: list[str]) -> float:
+def _heterogeneity(
+    logged: Logged, terms: Terms, acted: Terms, label_B: np.ndarray, decided: list[str]
+) -> float:
     """P-value of equal gains in the groups that can be decided."""
     if len(decided) < 2:
         return float("nan")
@@ -227,10 +260,8 @@ def _heterogeneity(logged: Logged, terms: Terms, label_B: np.ndarray, decided: l
     value_G, part_UG = np.empty(len(decided)), np.zeros((whole.count, len(decided)))
     for g, group in enumerate(decided):
         in_B = label_B == group
-        part = logged.rows(in_B)
-        units = units_of(place_B[in_B], len(part))
-        acted = Terms(np.asarray(part.reward_B, np.float64))
-        value_G[g], error_U = paired_errors(_rows(terms, in_B), acted, units)
+        units = units_of(place_B[in_B], int(in_B.sum()))
+        value_G[g], error_U = paired_errors(_rows(terms, in_B), _rows(acted, in_B), units)
         # the units' variances are those of their own group's count
         part_UG[np.unique(place_B[in_B]), g] = error_U / np.sqrt(units.count * (units.count - 1))
     covariance_GG = part_UG.T @ part_UG
