@@ -23,6 +23,8 @@ CALLS = [
     ("POST", "/v1/events", {"event_id": "e1", "user_id": "u1", "kind": "click"}, "write"),
     ("GET", "/v1/items/n1/similar", None, "read"),
     ("GET", "/v1/users/u1", None, "read"),
+    ("GET", "/v1/users/u1/consent", None, "read"),
+    ("PUT", "/v1/users/u1/consent", {"gaze": True}, "write"),
     ("DELETE", "/v1/users/u1", None, "admin"),
     ("GET", "/v1/decisions/r1", None, "read"),
     ("GET", "/v1/items?item_id=n1", None, "read"),

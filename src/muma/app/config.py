@@ -14,6 +14,7 @@ from muma.events.interactions import Signal
 from muma.events.split import VIEWS, View
 from muma.features.config import FeaturesConfig
 from muma.ranking.pair import PairConfig
+from muma.serving.consent.consent import ConsentConfig
 from muma.serving.evidence.rewards import RewardConfig
 from muma.serving.gate import GateConfig
 from muma.serving.limits import LimitsConfig
@@ -241,6 +242,7 @@ class ServingSection(Config):
         similar: the source that says which items are near another; None takes the first that can.
         editorial: items to show when nothing else can be, best first.
         deadline_ms: time of an answer; what does not fit is left out and said.
+        consent: which sources may be used of users of whom nothing was said.
         explore: name of the policy's seed; another one draws other slots.
         tenant: whose service this is, by the name in its keys; services of several recipes differ in it.
         keep_versions: trained versions that are kept; the live one and the previous one always are.
@@ -254,6 +256,7 @@ class ServingSection(Config):
     similar: str | None = None
     editorial: tuple[str, ...] = ()
     deadline_ms: float = Field(default=50.0, gt=0)
+    consent: ConsentConfig = ConsentConfig()
     explore: int = Field(default=0, ge=0)
     tenant: str = Field(default="default", pattern=r"^[\w .:@-]{1,100}$")
     keep_versions: int = Field(default=5, ge=1)

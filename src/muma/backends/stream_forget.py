@@ -6,6 +6,7 @@ are copied as they are. The new file holds no byte of what was blanked.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -47,8 +48,9 @@ def blank_segment(
     fd = os.open(path, os.O_RDONLY)
     try:
         schema, begin = read_prologue(fd, path)
+        codes = None if kinds is None else _codes(schema, kinds)
         heads = list(_heads(fd, path, begin, size))
-        found = {head.at: _rows(fd, head, schema, index, kinds) for head in heads}
+        found = {head.at: _rows(fd, head, schema, index, codes) for head in heads}
         count = sum(int(mask.sum()) for mask in found.values())
         if not count:
             return 0, size
@@ -80,17 +82,23 @@ def _batch(fd: int, head: Head, schema: pa.Schema) -> pa.RecordBatch:
     return pa.ipc.read_record_batch(pa.py_buffer(os.pread(fd, head.payload, head.begin)), schema)
 
 
+def _codes(schema: pa.Schema, kinds: Collection[str]) -> list[int]:
+    """What kinds of event are called in a segment."""
+    written = json.loads(schema.metadata[b"kind"])
+    return [code for code, name in enumerate(written) if name in kinds]
+
+
 def _rows(
-    fd: int, head: Head, schema: pa.Schema, index: int, kinds: Collection[str] | None
+    fd: int, head: Head, schema: pa.Schema, index: int, codes: list[int] | None
 ) -> np.ndarray:
     """Which events of a block are the user's, and of the kinds, bool [n]."""
     batch = _batch(fd, head, schema)
     users = batch.column("user_id")
     mine = users.fill_null(ABSENT).to_numpy(zero_copy_only=False) == index
-    if kinds is None or not mine.any():
+    if codes is None:
         return mine
-    named = batch.column("kind").cast(pa.string()).to_pylist()
-    return mine & np.array([name in kinds for name in named], dtype=np.bool_)
+    kind = batch.column("kind").fill_null(255).to_numpy(zero_copy_only=False)
+    return mine & np.isin(kind, codes)
 
 
 def _write(

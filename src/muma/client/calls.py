@@ -18,6 +18,7 @@ import msgspec
 from muma.errors import ServiceError
 from muma.serving.http.answers import (
     AnswerBody,
+    ConsentBody,
     DecisionBody,
     EventsBody,
     HealthBody,
@@ -118,6 +119,16 @@ class Calls:
     def user(user: str) -> Call[UserBody]:
         """What is known of a user."""
         return Call("GET", _path("v1", "users", user), UserBody)
+
+    @staticmethod
+    def consent(user: str) -> Call[ConsentBody]:
+        """What a user agreed to."""
+        return Call("GET", _path("v1", "users", user, "consent"), ConsentBody)
+
+    @staticmethod
+    def put_consent(user: str, said: Mapping[str, bool | None]) -> Call[ConsentBody]:
+        """What a user agrees to."""
+        return Call("PUT", _path("v1", "users", user, "consent"), ConsentBody, dict(said))
 
     @staticmethod
     def erase(user: str) -> Call[ReceiptBody]:

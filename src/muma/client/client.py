@@ -13,6 +13,7 @@ from muma.client.calls import Base, Call, Calls, Retries, decoded, request
 from muma.errors import ServiceError
 from muma.serving.http.answers import (
     AnswerBody,
+    ConsentBody,
     DecisionBody,
     EventsBody,
     ItemsPutBody,
@@ -74,6 +75,14 @@ class Client(Base):
     def user(self, user: str) -> UserBody:
         """What is known of a user."""
         return self._do(Calls.user(user))
+
+    def consent(self, user: str) -> ConsentBody:
+        """Which sources of data may be used of a user."""
+        return self._do(Calls.consent(user))
+
+    def put_consent(self, user: str, **said: bool | None) -> ConsentBody:
+        """Say what a user agrees to: `gaze=True`, `social=False`, `behaviour=None` for the default."""
+        return self._do(Calls.put_consent(user, said))
 
     def erase(self, user: str) -> ReceiptBody:
         """Erase a user."""

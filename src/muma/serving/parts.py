@@ -136,11 +136,13 @@ class Taken:
         duplicates: of those, events whose id had been seen before, as far as the intake can tell at
             once; they change no feature.
         refused: the others.
+        withheld: source of data -> how many of the refused came without its user's consent.
     """
 
     accepted: int
     duplicates: int = 0
     refused: tuple[Refusal, ...] = ()
+    withheld: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from muma.errors import ConfigError
+from muma.serving.consent.consent import Consents
 from muma.serving.limits import LimitsConfig
 from muma.serving.parts import (
     Audit,
@@ -39,6 +40,7 @@ class Tenant:
         items: the catalogue.
         rules: the editors' rules.
         previews: what other rules would change.
+        consents: what users agreed to.
         forgetting: erases users.
         models: which artifacts answer.
         audit: keeps who changed what.
@@ -54,6 +56,7 @@ class Tenant:
     items: Items | None = None
     rules: RuleBook | None = None
     previews: Previews | None = None
+    consents: Consents | None = None
     forgetting: Forgetting | None = None
     models: Models | None = None
     audit: Audit | None = None

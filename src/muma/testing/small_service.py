@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muma.errors import ConfigError, RefusedError, UnknownIdError, VersionConflictError
+from muma.serving.consent.consent import SOURCES, Consent, ConsentConfig, given, source_of
 from muma.serving.parts import (
     Event,
     Item,
     Model,
+    Refusal,
     Rules,
     Taken,
 )
@@ -47,16 +49,41 @@ class Remembering(SmallEngine):
 
 
 @dataclass
+class SmallConsents:
+    """What was said, in a table; the law's defaults."""
+
+    said: dict[str, dict[str, bool]] = field(default_factory=dict)
+
+    def get(self, user: str) -> Consent:
+        """What holds."""
+        said = self.said.get(user, {})
+        return Consent({s: given(s, said, ConsentConfig()) for s in SOURCES}, said, int(bool(said)))
+
+    def put(self, user: str, said: Mapping[str, bool | None]) -> Consent:
+        """Change some."""
+        kept = {**self.said.get(user, {}), **said}
+        self.said[user] = {source: on for source, on in kept.items() if on is not None}
+        return self.get(user)
+
+
+@dataclass
 class SmallIntake:
-    """Events in a list; clicks teach the engine."""
+    """Events in a list; clicks teach the engine; gaze and follows need consent."""
 
     engine: SmallEngine
+    consents: SmallConsents
     events: dict[str, Event] = field(default_factory=dict)
 
     def put(self, events: Sequence[Event], *, received_at: int) -> Taken:
         """Keep each event once."""
-        duplicates = 0
-        for event in events:
+        duplicates, refused, withheld = 0, [], {}
+        for place, event in enumerate(events):
+            source = source_of(event.kind)
+            said = self.consents.get(event.user_id).said
+            if not given(source, said, ConsentConfig(), event.consent):
+                refused.append(Refusal(place, f"{source} needs the user's consent"))
+                withheld[source] = withheld.get(source, 0) + 1
+                continue
             if event.event_id in self.events:
                 duplicates += 1
                 continue
@@ -64,7 +91,7 @@ class SmallIntake:
             if event.kind == "click":
                 time = received_at if event.timestamp is None else event.timestamp
                 self.engine.learn(event.user_id, event.item_id, time=time)
-        return Taken(len(events), duplicates)
+        return Taken(len(events) - len(refused), duplicates, tuple(refused), withheld)
 
 
 @dataclass
@@ -253,7 +280,8 @@ def small_tenant(
     engine = Remembering(catalogue(items), log=held)
     if change is not None:
         change(engine)
-    intake = SmallIntake(engine)
+    consents = SmallConsents()
+    intake = SmallIntake(engine, consents)
     return Tenant(
         name,
         engine=engine,
@@ -262,6 +290,7 @@ def small_tenant(
         items=SmallItems(engine),
         rules=SmallRules(),
         previews=SmallPreviews(engine),
+        consents=consents,
         forgetting=SmallForgetting(engine, intake, name),
         models=SmallModels(),
         audit=SmallAudit(),

@@ -367,6 +367,31 @@ class StreamSuite:
             stream.forget(users + 1)
         stream.close()
 
+    def test_some_kinds_of_a_user_are_forgotten(self, make: Make) -> None:
+        stream = make()
+        stream.append(FULL, received_at=1)
+        kinds = ("click", "follow")
+        more = events(["ann", "bob"] * 6, start=50).with_columns(
+            pl.Series("kind", ["click", "play", "follow", "click"] * 3)
+        )
+        stream.append(more, received_at=2)
+        index = stream.user_ids.encode(["ann"])[0]
+        before = {p: rows(stream, p) for p in range(stream.partitions)}
+        mine = (pl.col("user_id") == index) & pl.col("kind").cast(pl.String).is_in(kinds)
+        gone = sum(frame.filter(mine).height for frame in before.values())
+        assert stream.forget(index, kinds=kinds) == gone > 0
+        assert stream.forget(index, kinds=kinds) == 0
+        for _ in range(2):
+            for p, frame in before.items():
+                blank = [c for c in frame.columns if c != "received_at"]
+                hit = mine.fill_null(False)
+                wanted = frame.with_columns(pl.when(~hit).then(pl.col(c)).alias(c) for c in blank)
+                assert_frame_equal(rows(stream, p), wanted)
+            assert stream.user_ids.encode(["ann"])[0] == index
+            stream.close()
+            stream = make()
+        stream.close()
+
     @pytest.mark.parametrize("later", [[], [8], ["u"]])
     def test_a_forgotten_integer_stays_forgotten(self, make: Make, later: list[Any]) -> None:
         stream = make()

@@ -34,7 +34,8 @@ def test_every_kind_of_event_has_one_source():
 
 
 @pytest.mark.parametrize(
-    ("said", "default", "sender"), product((None, True, False), *[(True, False)] * 2)
+    ("said", "default", "sender"),
+    list(product((None, True, False), (True, False), (True, False))),
 )
 def test_what_was_said_counts_then_the_sender_or_the_default(said, default, sender):
     held = {} if said is None else {"gaze": said}

@@ -145,7 +145,17 @@ def test_a_log_that_gives_anothers_decision_is_not_believed(tmp_path):
 
 def test_parts_that_are_not_offered_are_not_there(tmp_path):
     gone = dict.fromkeys(
-        ("intake", "decisions", "items", "rules", "previews", "forgetting", "models", "audit")
+        (
+            "intake",
+            "decisions",
+            "items",
+            "rules",
+            "previews",
+            "consents",
+            "forgetting",
+            "models",
+            "audit",
+        )
     )
     with house(tmp_path, change=without(**gone)) as opened:
         for method, path, body, _ in CALLS:

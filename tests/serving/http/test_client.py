@@ -78,6 +78,9 @@ def test_every_method_against_the_service(client, fresh):
     sent = client.send([Event("e", "a/b", "click", item_id="n1"), {"event_id": "f"}])
     assert (sent.accepted, [fault.index for fault in sent.refused]) == (1, [1])
     assert client.user("a/b").known["clicks"] == ["n1"]
+    assert not client.consent("a/b").given["gaze"]
+    assert client.put_consent("a/b", gaze=True, social=None).said == {"gaze": True}
+    assert client.consent("a/b").given == {"behaviour": True, "social": False, "gaze": True}
     assert client.erase("a/b").receipt["clicks"] == 1
     assert client.put_items([Item("x"), {"item_id": "y"}]).new == 2
     assert [item.item_id for item in client.items(["x", "no", "y"])] == ["x", "y"]

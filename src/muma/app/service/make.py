@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from muma.app.config import AppConfig, read_recipe
 from muma.app.service.clock import LogClock, log_clock, machine_clock
+from muma.app.service.consent import ConsentsHeld
+from muma.app.service.erasing import LiveState, LiveStream
 from muma.app.service.gate import PromotionGate
 from muma.app.service.models import ModelsHeld, Shelf
 from muma.app.service.parts import (
@@ -22,9 +24,7 @@ from muma.app.service.parts import (
 from muma.app.service.previews import PreviewsHeld
 from muma.app.service.running import Running
 from muma.app.serving_bundle import bundle_of, versions_of
-from muma.app.streaming import state_folder
 from muma.app.versions import Answering
-from muma.backends.lmdb_purge import purge
 from muma.config import build
 from muma.events.event import EventLog
 from muma.events.log_folder import open_log
@@ -32,15 +32,13 @@ from muma.policy.policy import Policy
 from muma.serving.audit import AuditLog
 from muma.serving.bundle import Bundle
 from muma.serving.catalogue import item_facts
+from muma.serving.consent.book import ConsentBook
 from muma.serving.engine import EngineConfig, Past, ServingEngine, Versions
-from muma.serving.erasure.erasable import Subject
 from muma.serving.erasure.erasure import Erasure
 from muma.serving.erasure.evidence import ErasableEvidence
 from muma.serving.erasure.parts import (
     ErasableLog,
     ErasableModels,
-    ErasableState,
-    ErasableStream,
     Learned,
 )
 from muma.serving.evidence.log import EvidenceLog, EvidenceLogConfig
@@ -65,6 +63,7 @@ class Opened:
         evidence: what answers rested on.
         clock: event time now, UTC microseconds.
         keys: who may ask.
+        previews: what other rules would change.
         answering: the hold on the run's versions.
     """
 
@@ -74,6 +73,7 @@ class Opened:
     evidence: EvidenceLog
     clock: Callable[[], int]
     keys: KeyFile
+    previews: PreviewsHeld
     answering: Answering
 
     def close(self) -> None:
@@ -163,7 +163,9 @@ def _made(
         past=Past(shelf.get, rule_store.at),
     )  # fmt: skip
     evidence = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
-    events = EventsIn(running)
+    book = ConsentBook(folder / "consent.jsonl", clock=clock)
+    consents = ConsentsHeld(config, running, book, tenant=name, clock=clock)
+    events = EventsIn(running, consents)
     items = ItemsHeld(engine, running, events, folder / "items.jsonl", clock=clock)
     running.on_step = items.sync
     rules = RulesHeld(engine, rule_store)
@@ -174,16 +176,18 @@ def _made(
     models = ModelsHeld(
         engine, running, shelf, config=config, answering=answering, gate=gate, clock=clock
     )
-    erasure = _erasure(config, running, evidence, bundle, clock)
+    erasure = _erasure(config, running, evidence, bundle, book, clock)
     keys = KeyFile(folder / "keys.json", clock=clock)
+    previews = PreviewsHeld(engine, running, consents)
     tenant = Tenant(
         name=name,
-        engine=RememberingEngine(engine, evidence),
+        engine=RememberingEngine(engine, evidence, consents),
         intake=events,
         decisions=evidence,
         items=items,
         rules=rules,
-        previews=PreviewsHeld(engine, running),
+        previews=previews,
+        consents=consents,
         forgetting=Forget(erasure, name),
         models=models,
         audit=AuditKept(AuditLog(folder / "audit.jsonl"), name, clock=clock),
@@ -193,41 +197,13 @@ def _made(
     service = Service(
         tenants=Tenants([tenant]), keys=keys, clock=clock,
         ready={"features": running.trouble, "evidence": lambda: evidence.stats().failing},
-        on_start=(erasure.finish, *((clock.go,) if isinstance(clock, LogClock) else ())),
+        on_start=(
+            erasure.finish, consents.finish,
+            *((clock.go,) if isinstance(clock, LogClock) else ()),
+        ),
         on_stop=(running.close, evidence.close, answering.close),
     )  # fmt: skip
-    return Opened(service, engine, running, evidence, clock, keys, answering)
-
-
-class _Stream(ErasableStream):
-    """The event stream as it is open now: a pause opens it anew."""
-
-    def __init__(self, running: Running) -> None:
-        super().__init__(running.opened.stream)
-        self._running = running
-
-    def find(self, user: str) -> int:
-        self._stream = self._running.opened.stream
-        return super().find(user)
-
-    def erase(self, subject: Subject) -> Mapping[str, int]:
-        self._stream = self._running.opened.stream
-        return super().erase(subject)
-
-
-class _State(ErasableState):
-    """The feature state; the service is paused meanwhile."""
-
-    def __init__(self, running: Running) -> None:
-        path = str(state_folder(running.config))
-        super().__init__(running.paused, purge=lambda: purge(path))
-        self._running = running
-
-    def erase(self, subject: Subject) -> Mapping[str, int]:
-        try:
-            return super().erase(subject)
-        finally:
-            self._running.resume()
+    return Opened(service, engine, running, evidence, clock, keys, previews, answering)
 
 
 def _erasure(
@@ -235,10 +211,11 @@ def _erasure(
     running: Running,
     evidence: EvidenceLog,
     bundle: Bundle,
+    consents: ConsentBook,
     clock: Callable[[], int],
 ) -> Erasure:
     """What is forgotten, in this order: decisions, events, their log, state; models only say so."""
-    stream = _Stream(running)
+    stream = LiveStream(running)
     others = [name for name in bundle.features if not name.startswith(("user", "friends"))]
 
     def learned() -> list[Learned]:
@@ -250,7 +227,8 @@ def _erasure(
 
     parts = [
         ErasableEvidence(config.folder / "evidence", log=evidence, item_columns=others),
-        stream, ErasableLog(config.folder / "log"), _State(running), ErasableModels(learned),
+        stream, ErasableLog(config.folder / "log"), LiveState(running), ErasableModels(learned),
+        consents,
     ]  # fmt: skip
     return Erasure(config.folder / "erasure", parts, clock=clock, find=stream.find)
 

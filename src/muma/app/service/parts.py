@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from muma.app.service.consent import ConsentsHeld
 from muma.app.service.running import Running
 from muma.artifact import flush
 from muma.errors import RetryLater, StoreError, StreamError
@@ -41,14 +42,14 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 class RememberingEngine:
-    """The engine, and a log of what its answers rested on; see `Recommending`."""
+    """The engine, told what it may read, and a log of what its answers rested on; see `Recommending`."""
 
-    def __init__(self, engine: ServingEngine, log: EvidenceStore) -> None:
-        self._engine, self._log = engine, log
+    def __init__(self, engine: ServingEngine, log: EvidenceStore, consents: ConsentsHeld) -> None:
+        self._engine, self._log, self._consents = engine, log, consents
 
     def answer(self, ask: Ask) -> Evidence:
         """Answer and remember."""
-        evidence = self._engine.answer(ask)
+        evidence = self._engine.answer(self._consents.applied(ask))
         self._log.put(evidence)
         return evidence
 
@@ -68,13 +69,22 @@ class RememberingEngine:
 class EventsIn:
     """Events on their way to the stream; see `muma.serving.parts.Intake`."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, running: Running, consents: ConsentsHeld) -> None:
+        self._running, self._consents = running, consents
 
     def put(self, events: Sequence[Event], *, received_at: int) -> Taken:
-        """Write them; when this returns they are on the disk."""
+        """Write what their users agreed to; when this returns it is on the disk."""
+        refused, withheld = self._consents.refusals(events)
+        if refused:
+            out = {refusal.index for refusal in refused}
+            events = [event for place, event in enumerate(events) if place not in out]
+        self.keep(events, received_at=received_at)
+        return Taken(len(events), refused=tuple(refused), withheld=withheld)
+
+    def keep(self, events: Sequence[Event], *, received_at: int) -> None:
+        """Write them all: nobody's consent is needed."""
         if not events:
-            return Taken(0)
+            return
         rows = {name: [getattr(event, name) for event in events] for name in _COLUMNS}
         rows["timestamp"] = [received_at if at is None else at for at in rows["timestamp"]]
         frame = pl.DataFrame(rows, schema=_COLUMNS)
@@ -92,7 +102,6 @@ class EventsIn:
             if not self._running.is_open:
                 raise RetryLater("the service is paused", after_s=PAUSE_S) from error
             raise
-        return Taken(len(events))
 
 
 class ItemsHeld:
@@ -153,7 +162,7 @@ class ItemsHeld:
                 Event(f"item:{name}", CATALOGUE, "other", item_id=name, timestamp=at)
                 for name in dict.fromkeys(new)
             ]
-            self._events.put(added, received_at=at)
+            self._events.keep(added, received_at=at)
             self.sync()
         lines = b"".join(msgspec.json.encode(item) + b"\n" for item in items)
         with self._lock:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from muma.app.service.consent import ConsentsHeld
 from muma.app.service.running import Running
 from muma.serving.engine import ServingEngine
 from muma.serving.recommending import Ask
@@ -21,10 +22,11 @@ class PreviewsHeld:
     Args:
         engine: whose models, items and policy answer; its rules are those in force.
         running: whose state is read.
+        consents: what may be read of whom.
     """
 
-    def __init__(self, engine: ServingEngine, running: Running) -> None:
-        self._engine, self._running = engine, running
+    def __init__(self, engine: ServingEngine, running: Running, consents: ConsentsHeld) -> None:
+        self._engine, self._running, self._consents = engine, running, consents
 
     def preview(self, rules: Sequence[Mapping[str, Any]], asks: Sequence[Ask]) -> Preview:
         """Answer under the rules in force and under these."""
@@ -33,7 +35,7 @@ class PreviewsHeld:
     def between(self, new: RuleSet, asks: Sequence[Ask]) -> Preview:
         """Answer under the rules in force and under a set that was read before."""
         versions = self._engine.versions
-        patient = [replace(ask, deadline_us=PATIENCE_US) for ask in asks]
+        patient = [replace(self._consents.applied(ask), deadline_us=PATIENCE_US) for ask in asks]
 
         def under(rules: RuleSet) -> ServingEngine:
             running = self._running

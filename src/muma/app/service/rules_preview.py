@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from muma.app.config import AppConfig
 from muma.app.service.make import open_service
 from muma.app.service.parts import Names
-from muma.app.service.previews import PreviewsHeld
 from muma.serving.http.answers import PreviewBody
 from muma.serving.http.previewing import told
 from muma.serving.recommending import Ask
@@ -40,6 +39,6 @@ def preview_recipe(
         users = users or Names(opened.engine, opened.running).users("", most_users)
         now = opened.clock()
         asks = [Ask(f"preview:{user}", now, user=user, count=count) for user in users]
-        return told(PreviewsHeld(opened.engine, opened.running).between(rules, asks))
+        return told(opened.previews.between(rules, asks))
     finally:
         opened.close()

@@ -107,6 +107,7 @@ class DecisionBody(msgspec.Struct, frozen=True):
         support: candidates that could have taken each slot.
         floor: least probability of any candidate.
         hits: rules that touched the answer.
+        withheld: sources of data that were not read, for want of consent.
     """
 
     ask: dict[str, Any]
@@ -118,6 +119,7 @@ class DecisionBody(msgspec.Struct, frozen=True):
     support: tuple[int, ...]
     floor: float
     hits: tuple[dict[str, Any], ...]
+    withheld: tuple[str, ...] = ()
 
 
 class UserBody(msgspec.Struct, frozen=True):
@@ -134,11 +136,14 @@ class EventsBody(msgspec.Struct, frozen=True):
         accepted: events kept.
         duplicates: of those, events that had been sent before.
         refused: the others, by their place in the batch.
+        withheld: source of data -> how many of the refused came without their users' consent; nothing
+            of them was kept.
     """
 
     accepted: int
     duplicates: int
     refused: tuple[Fault, ...]
+    withheld: dict[str, int] = {}
 
 
 class ItemsBody(msgspec.Struct, frozen=True):
@@ -273,6 +278,24 @@ class ModelsBody(msgspec.Struct, frozen=True):
     """All versions, newest first."""
 
     models: tuple[ModelBody, ...]
+
+
+class ConsentBody(msgspec.Struct, frozen=True):
+    """What holds for a user.
+
+    Attributes:
+        user: who.
+        given: source of data -> whether it may be used.
+        said: as it was said; the others follow the service's defaults.
+        at: when it last changed, microseconds; -1 for never.
+        removed: receipts of what a withdrawal removed; `residue` says what is left, and until when.
+    """
+
+    user: str
+    given: dict[str, bool]
+    said: dict[str, bool]
+    at: int
+    removed: tuple[dict[str, Any], ...] = ()
 
 
 class ReceiptBody(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from muma.errors import StoreError
 from muma.serving.http import (
+    consent,
     decisions,
     events,
     health,
@@ -47,6 +48,8 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     similar.similar,
     users.known,
     users.erase,
+    consent.show,
+    consent.say,
     decisions.decision,
     items.show,
     items.store,

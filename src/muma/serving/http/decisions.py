@@ -56,4 +56,5 @@ def _shown(evidence: Evidence, tenant: Tenant) -> dict[str, Any]:
         "support": evidence.support_K,
         "floor": evidence.floor,
         "hits": evidence.hits,
+        "withheld": evidence.withheld,
     }

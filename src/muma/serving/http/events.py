@@ -1,7 +1,8 @@
 """`POST /v1/events`: one event, or up to a batch of them; acknowledged when they are on the disk.
 
 Each event stands for itself: those that are right are taken, and the answer names every other one with
-its place and the reason. Only when nothing could be taken is the answer an error (422), and only when
+its place and the reason. What a user has not agreed to is left out, counted by source, and no error of the
+sender's. Only when nothing else could be taken is the answer an error (422), and only when
 the whole body is no JSON, too large or too many is none of it looked at. A second event with the same
 `event_id` changes nothing, so that a batch may be sent again whenever its answer was lost.
 """
@@ -76,20 +77,22 @@ async def kept(
         else:
             good.append(event)
             places.append(place)
-    duplicates = 0
+    duplicates, withheld = 0, {}
     if good:
         taken = await caller.runtime.work(partial(intake.put, good, received_at=caller.now))
         faults += [Fault(refusal.reason, places[refusal.index]) for refusal in taken.refused]
-        accepted, duplicates = taken.accepted, taken.duplicates
+        accepted, duplicates, withheld = taken.accepted, taken.duplicates, dict(taken.withheld)
     else:
         accepted = 0
     faults.sort(key=lambda fault: fault.index or 0)
     count = caller.runtime.metrics.add
     count("muma_events_total", accepted, outcome="accepted")
     count("muma_events_total", len(faults), outcome="refused")
-    if not accepted:
+    for source, number in withheld.items():
+        count("muma_events_withheld_total", number, source=source)
+    if not accepted and len(faults) > sum(withheld.values()):
         raise Problem(422, "invalid", f"no event was taken: {faults[0].reason}", errors=faults)
-    return EventsBody(accepted, duplicates, tuple(faults))
+    return EventsBody(accepted, duplicates, tuple(faults), withheld)
 
 
 def events_of(raw: bytes, config: DoorConfig) -> tuple[list[tuple[int, Event]], list[Fault]]:
@@ -139,7 +142,8 @@ def _wrong(event: Event, caller: Caller) -> str | None:
             f"timestamp lies {ahead:.0f} s ahead of the service's clock; at most "
             f"{caller.config.skew_s:g} s are allowed: send microseconds since 1970 UTC"
         )
-    if event.kind == "fixation" and "gaze" not in event.consent:
+    alone = caller.tenant.consents is None  # else the intake knows what was said
+    if alone and event.kind == "fixation" and "gaze" not in event.consent:
         return "a fixation needs the user's consent: send it with 'gaze' in consent, or not at all"
     if event.kind == "fixation" and (event.x is None or event.y is None):
         return "a fixation needs x and y, each in [0, 1]"

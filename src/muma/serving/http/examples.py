@@ -46,6 +46,7 @@ DECISION: dict[str, Any] = {
     "support": [2],
     "floor": 0.01,
     "hits": [],
+    "withheld": ["gaze", "social"],
 }
 EVENTS: list[dict[str, Any]] = [
     {
@@ -58,7 +59,12 @@ EVENTS: list[dict[str, Any]] = [
         "request_id": "9f86d081884c7d65",
     }
 ]
-EVENTS_ANSWER: dict[str, Any] = {"accepted": 1, "duplicates": 0, "refused": []}
+EVENTS_ANSWER: dict[str, Any] = {
+    "accepted": 1,
+    "duplicates": 0,
+    "refused": [],
+    "withheld": {},
+}
 ITEM: dict[str, Any] = {
     "item_id": "n2",
     "title": "Rain all week",
@@ -98,4 +104,12 @@ MODEL: dict[str, Any] = {
     "metrics": {"ndcg@10": 0.21},
 }
 USER: dict[str, Any] = {"user": "u1", "known": {"clicks_1h": 3, "freshness_us": 1200}}
+CONSENT: dict[str, Any] = {"gaze": True, "social": False}
+CONSENT_ANSWER: dict[str, Any] = {
+    "user": "u1",
+    "given": {"behaviour": True, "social": False, "gaze": True},
+    "said": {"gaze": True, "social": False},
+    "at": 1767600000000000,
+    "removed": [],
+}
 RECEIPT: dict[str, Any] = {"receipt": {"events": 12, "decisions": 4, "models": {}}}

@@ -22,6 +22,7 @@ HELP = {
     "muma_request_seconds": "Time from the request's head to the answer's last byte.",
     "muma_answers_degraded_total": "Answers in which a part was left out.",
     "muma_events_total": "Events by what became of them.",
+    "muma_events_withheld_total": "Events that came without their users' consent, by source of data.",
     "muma_unexpected_errors_total": "Failures inside: each is an error in the log.",
     "muma_turned_away_total": "Requests turned away because too much was waiting.",
 }

@@ -17,6 +17,7 @@ from litestar.handlers import HTTPRouteHandler
 from muma import __version__
 from muma.serving.http.answers import (
     AnswerBody,
+    ConsentBody,
     DecisionBody,
     EventsBody,
     HealthBody,
@@ -34,6 +35,7 @@ from muma.serving.http.body import JSON
 from muma.serving.http.operation import OPERATION, Operation, Parameter, about
 from muma.serving.http.problem import TITLES
 from muma.serving.http.wire import (
+    ConsentRequest,
     ItemsRequest,
     PreviewRequest,
     RankRequest,
@@ -45,6 +47,8 @@ from muma.serving.parts import Event, Item
 REF = "#/components/schemas/{name}"
 TYPES = (
     AnswerBody,
+    ConsentBody,
+    ConsentRequest,
     DecisionBody,
     Event,
     EventsBody,

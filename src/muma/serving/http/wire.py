@@ -119,6 +119,20 @@ class RulesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: Annotated[tuple[dict[str, Any], ...], msgspec.Meta(max_length=1_000)]
 
 
+class ConsentRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a user agrees to; a source that is left out stays as it is, null goes back to the default.
+
+    Attributes:
+        behaviour: what the user does with items.
+        social: whom the user follows, and what those do.
+        gaze: where the user's eyes rest.
+    """
+
+    behaviour: bool | msgspec.UnsetType | None = msgspec.UNSET
+    social: bool | msgspec.UnsetType | None = msgspec.UNSET
+    gaze: bool | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class PreviewRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rules to be tried on some users; nothing is changed and nothing kept.
 
