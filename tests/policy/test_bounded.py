@@ -149,6 +149,27 @@ def test_a_guard_switches_exploration_off_and_tries_again_later():
         policy.learn(replace(rewards(10, True, 0.1, NOW), explored_E=None))
 
 
+def test_feedback_that_is_sent_twice_counts_once_for_the_guard(tmp_path):
+    policy = bounded(guard_ratio=0.5)
+    batch = replace(rewards(30, True, 0.5, NOW), source=(3, 0))
+    policy.learn(batch)
+    once = policy.ledger.rewards_2W.copy()
+    policy.learn(batch)
+    assert np.array_equal(policy.ledger.rewards_2W, once)
+    with artifact.write(tmp_path / "p", kind="policy", version=1) as writer:
+        policy.save(writer)
+    policy = Bounded.load(artifact.read(tmp_path / "p", kind="policy", version=1))
+    policy.learn(batch)
+    assert np.array_equal(policy.ledger.rewards_2W, once)
+    policy.learn(replace(rewards(30, True, 0.5, NOW), source=(3, 20)))  # ten of them are new
+    one_by_one = bounded(guard_ratio=0.5)
+    for part in (rewards(30, True, 0.5, NOW), rewards(10, True, 0.0, NOW)):
+        one_by_one.learn(part)
+    assert np.array_equal(policy.ledger.rewards_2W, one_by_one.ledger.rewards_2W)
+    policy.learn(replace(rewards(30, True, 0.5, NOW), source=(4, 0)))
+    assert not np.array_equal(policy.ledger.rewards_2W, one_by_one.ledger.rewards_2W)
+
+
 def test_the_switch_is_kept_with_the_reason(tmp_path):
     policy, slate = bounded(), slate_of(9)
     policy.switch_off("complaints")

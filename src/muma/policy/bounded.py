@@ -81,6 +81,7 @@ class Bounded(SequentialPolicy[BoundedConfig]):
         )
         self.ledger = Ledger(config.limits)
         self.reason: str | None = None
+        self._reached: dict[int, int] = {}
 
     @property
     def as_of(self) -> int:
@@ -123,7 +124,7 @@ class Bounded(SequentialPolicy[BoundedConfig]):
         self.ledger.shown(decision.explored_K, time)
 
     def learn(self, feedback: Feedback) -> None:
-        """See `Policy.learn`.
+        """See `Policy.learn`; the guard, too, passes over rows of a `source` that it has seen.
 
         Raises:
             DataError: besides, the feedback does not say which slots were explored, while a guard asks.
@@ -137,14 +138,27 @@ class Bounded(SequentialPolicy[BoundedConfig]):
             )
         self.policy.learn(feedback)
         if guards and feedback.explored_E is not None:
-            self.ledger.rewarded(feedback.explored_E, feedback.reward_E, feedback.time_E)
+            seen = self._seen(feedback)
+            self.ledger.rewarded(
+                feedback.explored_E[seen:], feedback.reward_E[seen:], feedback.time_E[seen:]
+            )
+
+    def _seen(self, feedback: Feedback) -> int:
+        """Number of rows that the guard has seen before, which are the first ones; now it has seen all."""
+        if feedback.source is None:
+            return 0
+        partition, first = feedback.source
+        reached = self._reached.get(partition, 0)
+        self._reached[partition] = max(reached, first + len(feedback))
+        return min(max(reached - first, 0), len(feedback))
 
     def save(self, writer: Writer) -> None:
         """Write the settings, the ledger, the switch and the policy inside."""
         save_config(writer, self.config)
         ledger = {"slots_1W": self.ledger.slots_1W, "rewards_2W": self.ledger.rewards_2W}
         writer.arrays(_LEDGER, ledger)
-        writer.path(_SWITCH).write_text(json.dumps({"reason": self.reason}), encoding="utf-8")
+        switch = {"reason": self.reason, "reached": self._reached}
+        writer.path(_SWITCH).write_text(json.dumps(switch), encoding="utf-8")
         self.policy.save(writer_within(writer, _INNER))
 
     @classmethod
@@ -158,6 +172,8 @@ class Bounded(SequentialPolicy[BoundedConfig]):
         bounded.ledger.rewards_2W = arrays["rewards_2W"]
         switch = json.loads(artifact.path(_SWITCH).read_text(encoding="utf-8"))
         bounded.reason = switch["reason"]
+        reached = switch.get("reached", {})
+        bounded._reached = {int(partition): offset for partition, offset in reached.items()}
         return bounded
 
     def _judged(self, slate: Slate, context: Context, closed_n: np.ndarray) -> Judgement:
