@@ -161,9 +161,9 @@ def test_feedback_that_is_sent_twice_counts_once_for_the_guard(tmp_path):
     policy = Bounded.load(artifact.read(tmp_path / "p", kind="policy", version=1))
     policy.learn(batch)
     assert np.array_equal(policy.ledger.rewards_2W, once)
-    policy.learn(replace(rewards(30, True, 0.5, NOW), source=(3, 20)))  # ten of them are new
+    policy.learn(replace(rewards(30, True, 0.5, NOW), source=(3, 20)))  # twenty of them are new
     one_by_one = bounded(guard_ratio=0.5)
-    for part in (rewards(30, True, 0.5, NOW), rewards(10, True, 0.0, NOW)):
+    for part in (rewards(30, True, 0.5, NOW), rewards(20, True, 0.25, NOW)):
         one_by_one.learn(part)
     assert np.array_equal(policy.ledger.rewards_2W, one_by_one.ledger.rewards_2W)
     policy.learn(replace(rewards(30, True, 0.5, NOW), source=(4, 0)))
