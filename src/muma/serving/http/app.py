@@ -80,8 +80,14 @@ def build(service: Service, *, routes: Sequence[HTTPRouteHandler] = ()) -> Door:
         cors = CORSConfig(
             allow_origins=list(config.origins),
             allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["authorization", "content-type", "if-match", "x-request-id"],
-            expose_headers=["etag", "x-request-id"],
+            allow_headers=[
+                "authorization",
+                "content-type",
+                "if-match",
+                "x-request-id",
+                "traceparent",
+            ],
+            expose_headers=["etag", "x-request-id", "traceparent"],
         )
     app = Litestar(
         [*ROUTES, schema_route(ROUTES), *([PAGE] if config.page else []), *routes],

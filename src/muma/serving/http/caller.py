@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -67,7 +69,9 @@ class Runtime:
             raise later("too much is waiting; send it again later", kind="busy")
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, call, *args)
+            return await asyncio.get_running_loop().run_in_executor(
+                pool, partial(copy_context().run, call, *args)
+            )
         finally:
             self._waiting -= 1
 

@@ -1,6 +1,7 @@
 """Around every request: its id, the security headers, a line in the log, the counts, the way out.
 
-The id is the caller's `X-Request-Id` when it is sane, else our own; every answer carries it.
+The id is the caller's `X-Request-Id` when it is sane, else our own; every answer carries it, and
+`traceparent` for whoever follows a trace through several services.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from muma.serving.http.caller import Runtime
+from muma.serving.http.trace import HERE, NAME, Trace, trace_of
 
 log = logging.getLogger("muma.http.requests")
 
@@ -52,6 +54,8 @@ class Door:
         begun, seen = perf_counter_ns(), _Seen()
         held: Any = scope
         held["muma_request_id"] = request_id = _request_id(scope["headers"])
+        trace = trace_of(scope["headers"], request_id)
+        here = HERE.set(trace)
         if raw := scope.get("raw_path"):
             # routes see the path still encoded, so that an id may hold a slash
             scope["path"] = raw.partition(b"?")[0].decode("latin-1")
@@ -59,7 +63,7 @@ class Door:
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
                 seen.status = message["status"]
-                message["headers"] = self._headers(message["headers"], request_id)
+                message["headers"] = self._headers(message["headers"], trace)
             await send(message)
 
         self.runtime.under_way += 1
@@ -68,9 +72,11 @@ class Door:
         finally:
             self.runtime.under_way -= 1
             self._note(held, seen.status, perf_counter_ns() - begun)
+            HERE.reset(here)
 
-    def _headers(self, given: Any, request_id: str) -> list[tuple[bytes, bytes]]:
-        headers = [*given, *self._always, (b"x-request-id", request_id.encode())]
+    def _headers(self, given: Any, trace: Trace) -> list[tuple[bytes, bytes]]:
+        own = (b"x-request-id", trace.request_id.encode()), (NAME, trace.header)
+        headers = [*given, *self._always, *own]
         names = {name for name, _ in headers}
         return headers + [pair for pair in UNLESS_SET if pair[0] not in names]
 

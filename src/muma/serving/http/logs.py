@@ -1,6 +1,7 @@
 """Logs as one JSON object a line; a request's line names no person and no secret.
 
-A line of a request holds its id, method, route (the pattern, never the path), status, microseconds,
+Every line that is written while a request is worked on holds its `request_id`, `trace_id` and `span_id`
+(W3C Trace Context), and `parent_id` when a sender began the trace. The request's own line holds its method, route (the pattern, never the path), status, microseconds,
 tenant and key id. Query strings, bodies and headers are never logged.
 """
 
@@ -10,6 +11,8 @@ import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
+
+from muma.serving.http.trace import HERE
 
 FIELDS = ("request_id", "method", "route", "status", "us", "tenant", "key", "kind", "worker")
 
@@ -32,6 +35,13 @@ class JsonLines(logging.Formatter):
             "message": record.getMessage(),
         }
         held = record.__dict__
+        if (here := HERE.get()) is not None:
+            line |= {
+                "request_id": here.request_id,
+                "trace_id": here.trace_id,
+                "span_id": here.span_id,
+            }
+            line |= {} if here.parent_id is None else {"parent_id": here.parent_id}
         line.update({name: held[name] for name in FIELDS if name in held})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)

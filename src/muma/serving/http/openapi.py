@@ -74,7 +74,12 @@ REQUEST_ID_HEADER = {
         "description": "Names the request; the sender's own when it is sane.",
         "schema": {"type": "string"},
         "required": True,
-    }
+    },
+    "traceparent": {
+        "description": "W3C Trace Context: the sender's trace, or a new one, and the service's own span.",
+        "schema": {"type": "string", "pattern": "^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$"},
+        "required": True,
+    },
 }
 
 
