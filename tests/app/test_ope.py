@@ -17,6 +17,7 @@ from ope_support import WORLD, frame, ranked, write
 
 SOFTMAX = '[policy]\nuse = "muma.policy.softmax.SoftmaxPolicy"\ntemperature = 0.5\n'
 THOMPSON = '[policy]\nuse = "muma.policy.thompson.Thompson"\n'
+LITTLE = "[ope]\nlearn = 0.02\n"
 LINUCB = '[policy]\nuse = "muma.policy.linucb.LinUCB"\n'
 
 
@@ -227,8 +228,22 @@ def test_equal_questions_are_asked_once(tmp_path, monkeypatch):
     table = ranked(100)
     bare = table.filter(slot=1).drop("slot", "request_id")
     found = judge_policy(write(bare, tmp_path / "log.parquet"), recipe(tmp_path, THOMPSON))
-    assert len(asked) == 1
+    assert len(asked) == 2  # once, and once to see that the request changes nothing
     assert len(np.unique(found.target.target_BA, axis=0)) == 1
+
+
+def test_a_policy_that_draws_for_each_request_is_asked_for_each(tmp_path):
+    """The draws of one request must not stand for all: the mean over requests is near the truth."""
+    bare = ranked(800).filter(slot=1).drop("slot", "request_id")
+    log = write(bare, tmp_path / "log.parquet")
+    found = {
+        kind: judge_policy(
+            log, recipe(tmp_path, f'{THOMPSON}probabilities = "{kind}"\ndraws = 200\n{LITTLE}')
+        ).target.target_BA
+        for kind in ("monte-carlo", "quadrature")
+    }
+    assert len(np.unique(found["monte-carlo"], axis=0)) > 100
+    assert np.allclose(*(target_BA.mean(axis=0) for target_BA in found.values()), atol=0.01)
 
 
 def test_rewards_outside_0_and_1_are_valued_by_ridge(log, tmp_path):

@@ -18,6 +18,7 @@ Shape: B rounds, A actions, N candidates.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,11 @@ def _walk(
                 {} if chance_BA is None else {LABEL: known_N},
             )
             context = Context(str(answer_B[row]), int(log.time_B[row] if timed else log.time_B[0]))
-            p_N = policy.next_slot(slate, context, np.searchsorted(item_N, before).tolist())
+            places = np.searchsorted(item_N, before).tolist()
+            p_N = policy.next_slot(slate, context, places)
+            if alike:  # a policy that draws anew for each request answers each one differently
+                other = replace(context, request_id=f"{context.request_id} again")
+                alike = bool(np.array_equal(p_N, policy.next_slot(slate, other, places)))
             if alike:
                 asked[tuple(before)] = p_N
         target_BA[row, item_N] = p_N
