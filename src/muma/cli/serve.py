@@ -47,9 +47,19 @@ def serve(
         str | None, typer.Option("--tls-certificate", help="PEM file; speaks TLS only.")
     ] = None,
     key: Annotated[str | None, typer.Option("--tls-key", help="PEM file of its key.")] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Only say all that would keep the service from starting."),
+    ] = False,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="With --check: the run need not be trained yet.")
+    ] = False,
     set_: Set = None,
 ) -> None:
     """Answer over HTTP with the models of the recipe's run; trains them first if needed.
+
+    Before anything is started, all that is wrong is said at once; with --check nothing else is done, and
+    the exit code is 1 when something is.
 
     The first start makes a key with every role and prints it once; `muma keys` makes others. What the
     service can do stands at /schema.
@@ -61,6 +71,9 @@ def serve(
     server = loading.server()
 
     overrides = list(set_ or ())
+    _checked(recipe, overrides, (host, port, certificate, key), only=check, untrained=untrained)
+    if check:
+        return
     config = read_recipe(recipe, overrides=overrides)
     if not exists(config.folder / "ranking" / "rankers"):
         err.print(f"no rankers in {config.folder} yet: training them first")
@@ -88,6 +101,28 @@ def serve(
             tls_key=key,
         )
     )
+
+
+def _checked(
+    recipe: str,
+    overrides: list[str],
+    place: tuple[str, int, str | None, str | None],
+    *,
+    only: bool,
+    untrained: bool,
+) -> None:
+    """Say everything that is wrong, and end if anything is."""
+    from muma.app.service import checking
+
+    found = checking.check(recipe, overrides, place=checking.Place(*place))
+    if not only or untrained:  # what is not trained will be
+        found = tuple(fault for fault in found if fault.where != checking.TRAINING)
+    for fault in found:
+        err.print(f"[bold red]{escaped(fault.where)}:[/] {escaped(fault.text)}", soft_wrap=True)
+    if found:
+        raise typer.Exit(1 if only else 2)
+    if only:
+        out.print("nothing is wrong")
 
 
 @friendly
