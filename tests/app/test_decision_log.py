@@ -151,3 +151,11 @@ def test_context_is_read_alike_on_a_later_table():
         coder.encode(later.with_columns(age=pl.lit("old")))
     with pytest.raises(SchemaError, match="numbers, truth values or text"):
         ContextCoder.learn(pl.DataFrame({"when": [[1]]}), ["when"])
+
+
+def test_an_empty_slot_is_told_with_its_row(tmp_path):
+    table = ranked(3).with_columns(
+        slot=pl.when(pl.int_range(pl.len()) == 2).then(None).otherwise("slot")
+    )
+    with pytest.raises(SourceError, match="row 3: column 'slot' is empty"):
+        read_decisions(write(table, tmp_path / "log.parquet"))

@@ -176,9 +176,18 @@ def test_a_table_of_probabilities_is_laid_out_by_row(tmp_path):
         judge_policy(path, target=write(rows[2:], tmp_path / "short.csv"))
     with pytest.raises(SchemaError, match="no column 'probability'"):
         judge_policy(path, target=write(rows.drop("probability"), tmp_path / "none.csv"))
+    twice = write(pl.concat([rows, rows[:1]]), tmp_path / "twice.csv")
+    with pytest.raises(DataError, match="stands there more than once"):
+        judge_policy(path, target=twice)
     half = rows.with_columns(pl.col("probability") / 2)
     with pytest.raises(DataError, match="sum of a row"):
         judge_policy(path, target=write(half, tmp_path / "half.csv"))
+
+
+def test_too_few_to_be_cut_into_folds_is_said(tmp_path):
+    bare = ranked(4).filter(slot=1).drop("slot", "request_id")
+    with pytest.raises(DataError, match="of 4 users or answers; 5 are needed"):
+        judge_policy(write(bare, tmp_path / "few.parquet"), "greedy")
 
 
 def test_a_softmax_recipe_over_a_rankers_scores_equals_brute_force(tmp_path):

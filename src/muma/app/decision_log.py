@@ -230,7 +230,10 @@ def _units(
 
 
 def _slots(frame: pl.DataFrame, column: str, file: str) -> np.ndarray:
-    if not frame[column].dtype.is_integer() or frame[column].null_count():
+    if frame[column].null_count():
+        row = int(frame[column].is_null().arg_max() or 0)
+        raise SourceError(f"column {column!r} is empty", file=file, row=row + 1)
+    if not frame[column].dtype.is_integer():
         raise SchemaError(
             f"{file}: column {column!r} is {frame[column].dtype}; it must be integers"
         )

@@ -20,7 +20,7 @@ from muma.app.learned_policy import LearnedPolicy
 from muma.app.ope_recipe import OpeConfig, from_recipe
 from muma.app.ope_targets import BUILT_IN, FOLDS, Target, reward_model, saved, table
 from muma.config import load_recipe, parse
-from muma.errors import ConfigError, SchemaError
+from muma.errors import ConfigError, DataError, SchemaError
 from muma.evaluation.off_policy.cascade_dr import CascadeDR
 from muma.evaluation.off_policy.cascade_model import cross_fit_to_end
 from muma.evaluation.off_policy.doubly_robust import DoublyRobust
@@ -37,10 +37,12 @@ from muma.evaluation.off_policy.groups import (
     gain_by_group,
 )
 from muma.evaluation.off_policy.ips import IPS
+from muma.evaluation.off_policy.logged import Logged
 from muma.evaluation.off_policy.paired import paired_gain
 from muma.evaluation.off_policy.reward_model import cross_fit
 from muma.evaluation.off_policy.ridge_reward import RidgeReward
 from muma.evaluation.off_policy.snips import SNIPS
+from muma.evaluation.off_policy.units import units_of
 from muma.evaluation.result import Result
 from muma.report.groups import draw_groups
 from muma.report.off_policy import draw_off_policy
@@ -126,11 +128,13 @@ def judge_policy(
     Raises:
         ConfigError: neither or both of policy and target are given, or the policy does not exist.
         SourceError, SchemaError: the log cannot be used.
+        DataError: it has fewer than 5 users or answers.
     """
     if bool(policy) == (target is not None):
         raise ConfigError("name one of --policy and --target: whose decisions are to be judged?")
     made = _target(log, policy, target, dict(columns or {}), overrides, seed)
     logged = made.log.logged
+    _enough(logged)
     model = reward_model(logged, interaction=False)
     prediction_BA = cross_fit(model, logged, folds=FOLDS, seed=seed)
     estimator: Estimator = DoublyRobust() if made.whole else IPS()
@@ -225,7 +229,9 @@ def _target(
     if policy in BUILT_IN:
         if overrides:
             raise ConfigError(f"--set changes a recipe; {policy!r} is built in")
-        return BUILT_IN[policy](read_decisions(log, names), seed)
+        read = read_decisions(log, names)
+        _enough(read.logged)
+        return BUILT_IN[policy](read, seed)
     if artifact.exists(policy):
         learned = LearnedPolicy.load(policy)
         return saved(read_decisions(log, names, items=learned.items), learned, policy)
@@ -242,6 +248,15 @@ def _target(
     config = config.model_copy(update={"columns": names})
     items = () if config.scores is None else _items(config.scores, names)
     return from_recipe(read_decisions(log, names, items=items), recipe["policy"], config)
+
+
+def _enough(logged: Logged) -> None:
+    """Refuse a log that cannot be cut into folds."""
+    if (count := units_of(logged.units_B, len(logged)).count) < FOLDS:
+        raise DataError(
+            f"the rows that judge are of {count} users or answers; {FOLDS} are needed to be cut into folds, "
+            "and some hundreds before anything can be said"
+        )
 
 
 def _items(path: str | Path, columns: LogColumns) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ def per_answer(
 
     Raises:
         SchemaError: a column is missing, or values are no numbers.
-        DataError: a row of the log has no values, or an item is unknown to the log.
+        DataError: a row of the log has no values, an item is unknown to the log, or stands there twice.
     """
     frame, names = read_table(path), log.columns
     keys = [
@@ -176,6 +176,13 @@ def per_answer(
     text = [pl.col(name).cast(pl.String) for name in keys]
     rows = log.frame.select(text).with_row_index("row")
     cells = frame.select(*text, pl.col(names.item).cast(pl.String), pl.col(value).cast(pl.Float64))
+    twice_n = cells.select(*keys, names.item).is_duplicated()
+    if twice_n.any():
+        row = int(twice_n.arg_max() or 0)
+        raise DataError(
+            f"{path}: {', '.join((*keys, names.item))} = {cells.row(row)[:-1]} stands there more than once; "
+            "give each item one row"
+        )
     joined = rows.join(cells, on=keys, how="left")
     lacking = joined.filter(pl.col(names.item).is_null())
     if len(lacking):
