@@ -139,9 +139,10 @@ def test_failures_are_counted_by_kind(reply, kind):
 
 
 def test_nobody_listens():
-    with server(ok) as it:
-        pass
-    found = run(it.url, "k", LoadConfig(rps=20, **SHORT))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    found = run(url, "k", LoadConfig(rps=20, **SHORT))
     assert found.routes["recommendations"].errors == {"connection": 20}
 
 

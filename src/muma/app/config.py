@@ -242,6 +242,7 @@ class ServingSection(Config):
         similar: the source that says which items are near another; None takes the first that can.
         editorial: items to show when nothing else can be, best first.
         deadline_ms: time of an answer; what does not fit is left out and said.
+        pool: items that each source proposes to an answer; None is as many as in training.
         consent: which sources may be used of users of whom nothing was said.
         explore: name of the policy's seed; another one draws other slots.
         tenant: whose service this is, by the name in its keys; services of several recipes differ in it.
@@ -256,6 +257,7 @@ class ServingSection(Config):
     similar: str | None = None
     editorial: tuple[str, ...] = ()
     deadline_ms: float = Field(default=50.0, gt=0)
+    pool: int | None = Field(default=None, ge=1)
     consent: ConsentConfig = ConsentConfig()
     explore: int = Field(default=0, ge=0)
     tenant: str = Field(default="default", pattern=r"^[\w .:@-]{1,100}$")

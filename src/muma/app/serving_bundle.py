@@ -128,7 +128,7 @@ def version_bundle(config: AppConfig, log: EventLog, version: Version) -> Bundle
         sequence=config.serving.history,
         signal=about["signal"],
         mask_taken=about["mask_taken"],
-        pool=about["pool"],
+        pool=config.serving.pool or about["pool"],
         words=parse(SentencesConfig, about["words"], where=f"words of version {version.name}"),
     )
 

@@ -319,6 +319,16 @@ class _View(Vocabulary):
         self._shared = None
         return super().add(raw)
 
+    def index(self, raw: str) -> int:
+        """See `Vocabulary.index`; here without tables."""
+        if self._shared is None:
+            return super().index(raw)
+        key: int | str | None = raw
+        if self.ids.dtype == pl.Int64:
+            key = _as_integer(raw)
+        found = len(self) if key is None else self._shared.get(key, len(self))
+        return found if found < len(self) else super().index(raw)  # which says what is wrong
+
     def _lookup(self, raw: pl.Series) -> pl.Series:
         if self._shared is None:
             return super()._lookup(raw)
@@ -335,6 +345,15 @@ def _walk(fd: int, size: int) -> Iterator[Head | Flaw]:
         if isinstance(head, Flaw):
             return
         at = head.end
+
+
+def _as_integer(text: str) -> int | None:
+    """The integer that a text spells, in the one way that ids are spelled; else None."""
+    try:
+        value = int(text)
+    except ValueError:
+        return None
+    return value if str(value) == text else None
 
 
 def _numbered(values: Sequence[int | str]) -> dict[int | str, int]:

@@ -11,6 +11,7 @@ Shape: U users, I items, E interactions, B asked users.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ from muma.config import Config
 from muma.errors import DataError
 from muma.events.event import KINDS, EventLog
 
+_last: list[tuple[weakref.ref[pl.LazyFrame], tuple[int, int, str], Interactions]] = []
+"""What was read last: the models of one training all read the same."""
 POSITIVE = (
     "click",
     "play",
@@ -139,6 +142,16 @@ def interactions(log: EventLog, signal: Signal | None = None) -> Interactions:
         [2, 1, 0]
     """
     signal = signal or Signal()
+    key = (log.n_users, log.n_items, signal.model_dump_json())
+    for of, known, found in _last:
+        if of() is log.events and known == key:
+            return found
+    found = _read(log, signal)
+    _last[:] = [(weakref.ref(log.events), key, found)]
+    return found
+
+
+def _read(log: EventLog, signal: Signal) -> Interactions:
     weight = (
         pl.col("kind")
         .cast(pl.String)

@@ -109,6 +109,14 @@ class Vocabulary:
             )
         return found
 
+    def index(self, raw: str) -> int:
+        """Index of one raw id as text, as `encode` finds it.
+
+        Raises:
+            UnknownIdError: it has never been seen.
+        """
+        return int(self.encode([raw])[0])
+
     def decode(self, index: Sequence[int] | np.ndarray | pl.Series) -> list[int] | list[str]:
         """Raw ids of dense indices.
 

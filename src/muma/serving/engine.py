@@ -28,6 +28,7 @@ from muma.candidates.candidate import CandidateModel
 from muma.config import Config
 from muma.errors import ArtifactError, ConfigError, MumaError, UnknownIdError
 from muma.events.vocabulary import Vocabulary
+from muma.policy.once import judged_once
 from muma.policy.policy import Context, Policy
 from muma.ranking.ranker import Slate
 from muma.rng import derive
@@ -154,6 +155,10 @@ class ServingEngine:
         """What the next answer is made by."""
         return self._versions
 
+    def users(self, count: int) -> list[str]:
+        """Ids of some users, those who came first."""
+        return [str(user) for user in self._users().ids.head(count).to_list()]
+
     def swap(self, change: Callable[[Versions], Versions]) -> None:
         """Put other versions in place, in one step for every later answer; one change after the other."""
         with self._swapping:
@@ -171,10 +176,11 @@ class ServingEngine:
         work.done("candidates")
         slate = self._ranked(work, user, proposed)
         work.done("rank")
-        sources = {int(i): proposed.sources(n) for n, i in enumerate(proposed.item_N)} | extra
         slate, filled, boost_N = self._filled(work.versions, ask, slate, ruling)
         work.done("slots")
         filled, late = self._rechecked(ask, slate, filled, known.state)
+        chosen = slate.item_N[filled.place_K].tolist()
+        sources = {item: extra.get(item) or proposed.of(item) for item in chosen}
         items = self._composed(work, slate, filled, boost_N, ruling, sources, said_C)
         work.done("words")
         answer = Answer(
@@ -236,7 +242,7 @@ class ServingEngine:
         if user is None:
             return NOBODY
         try:
-            return int(self._users().encode([user])[0])
+            return self._users().index(user)
         except UnknownIdError:
             return NOBODY
 
@@ -330,7 +336,8 @@ class ServingEngine:
         context = Context(ask.request_id, ask.time)
         rng = derive(self.config.seed, ask.request_id)
         slots = ruling.slots(slate.item_N)
-        filled = fill(versions.policy, slate, context, ask.count, rng, slots.open_for)
+        policy = judged_once(versions.policy)
+        filled = fill(policy, slate, context, ask.count, rng, slots.open_for)
         return slate, filled, boost_N
 
     def _rechecked(

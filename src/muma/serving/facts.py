@@ -114,6 +114,7 @@ class ItemFacts:
     region_sets: Words[frozenset[str]]
     stamp: int = field(default_factory=lambda: next(_stamps))
     changed: tuple[int, np.ndarray] | None = None
+    _told: dict[int, ItemFact] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def empty(cls) -> ItemFacts:
@@ -168,6 +169,12 @@ class ItemFacts:
 
     def one(self, item: int) -> ItemFact:
         """Everything known of one dense item."""
+        found = self._told.get(item)
+        if found is None:
+            found = self._told[item] = self._one(item)
+        return found
+
+    def _one(self, item: int) -> ItemFact:
         domain, category, author, owner = (
             self.words[name].value(code)
             for name, code in zip(TEXTS, self.code_IC[item].tolist(), strict=True)

@@ -40,7 +40,12 @@ class Proposed:
 
     def sources(self, place: int) -> tuple[str, ...]:
         """Names of the sources that proposed a candidate."""
-        return tuple(name for name, by in zip(self.names, self.by_NS[place], strict=True) if by)
+        by_S = self.by_NS[place].tolist()
+        return tuple(name for name, by in zip(self.names, by_S, strict=True) if by)
+
+    def of(self, item: int) -> tuple[str, ...]:
+        """The same of a dense item that is a candidate."""
+        return self.sources(int(np.searchsorted(self.item_N, item)))
 
 
 def propose(
@@ -60,7 +65,7 @@ def propose(
         pool: items that each source proposes.
         wanted_N: the caller's own items instead of the sources' proposals.
     """
-    score_SI = np.full((len(sources), len(allowed_I)), np.nan, dtype=np.float32)
+    raw: dict[int, np.ndarray] = {}
     chosen, failed = [], {}
     for place, (name, source) in enumerate(sources.items()):
         try:
@@ -69,7 +74,7 @@ def propose(
             failed[name] = str(error)
             LOG.warning("source failed", extra={"source": name, "reason": str(error)})
             continue
-        score_SI[place, : len(raw_I)] = standardised(raw_I, scale_of(raw_I))
+        raw[place] = raw_I
         if wanted_N is None:
             chosen.append((place, _best(raw_I, allowed_I[: len(raw_I)], pool)))
     if wanted_N is None:
@@ -79,12 +84,16 @@ def propose(
     by_NS = np.zeros((len(item_N), len(sources)), dtype=bool)
     for place, best in chosen:
         by_NS[np.searchsorted(item_N, best), place] = True
-    return Proposed(item_N, score_SI[:, item_N].T, by_NS, tuple(sources), failed)
+    score_NS = np.full((len(item_N), len(sources)), np.nan, dtype=np.float32)
+    for place, raw_I in raw.items():
+        known = int(np.searchsorted(item_N, len(raw_I)))  # later items are new to the models
+        score_NS[:known, place] = standardised(raw_I[item_N[:known]], scale_of(raw_I))
+    return Proposed(item_N, score_NS, by_NS, tuple(sources), failed)
 
 
 def _best(score_I: np.ndarray, allowed_I: np.ndarray, pool: int) -> np.ndarray:
     """The `pool` allowed items with the greatest scores."""
-    open_I = np.where(allowed_I, score_I, -np.inf)
-    pool = min(pool, len(open_I))
-    place = np.argpartition(-open_I, pool - 1)[:pool] if pool else np.zeros(0, int)
-    return place[np.isfinite(open_I[place])]
+    closed_I = np.where(allowed_I, -score_I, np.inf)
+    pool = min(pool, len(closed_I))
+    place = closed_I.argpartition(pool - 1)[:pool] if pool else np.zeros(0, int)
+    return place[np.isfinite(closed_I[place])]

@@ -23,6 +23,7 @@ from muma.app.service.parts import (
 )
 from muma.app.service.previews import PreviewsHeld
 from muma.app.service.running import Running
+from muma.app.service.warm import warm
 from muma.app.serving_bundle import bundle_of, versions_of
 from muma.app.versions import Answering
 from muma.config import build
@@ -181,7 +182,7 @@ def _made(
     previews = PreviewsHeld(engine, running, consents)
     tenant = Tenant(
         name=name,
-        engine=RememberingEngine(engine, evidence, consents),
+        engine=RememberingEngine(engine, evidence, consents, running.turn),
         intake=events,
         decisions=evidence,
         items=items,
@@ -198,7 +199,7 @@ def _made(
         tenants=Tenants([tenant]), keys=keys, clock=clock,
         ready={"features": running.trouble, "evidence": lambda: evidence.stats().failing},
         on_start=(
-            erasure.finish, consents.finish,
+            erasure.finish, consents.finish, partial(warm, engine, clock),
             *((clock.go,) if isinstance(clock, LogClock) else ()),
         ),
         on_stop=(running.close, evidence.close, answering.close),

@@ -42,14 +42,30 @@ _COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 class RememberingEngine:
-    """The engine, told what it may read, and a log of what its answers rested on; see `Recommending`."""
+    """The engine, told what it may read, and a log of what its answers rested on; see `Recommending`.
 
-    def __init__(self, engine: ServingEngine, log: EvidenceStore, consents: ConsentsHeld) -> None:
+    Args:
+        engine: answers.
+        log: remembers.
+        consents: say what may be read.
+        turn: held while it answers; see `Running.turn`.
+    """
+
+    def __init__(
+        self,
+        engine: ServingEngine,
+        log: EvidenceStore,
+        consents: ConsentsHeld,
+        turn: threading.Lock,
+    ) -> None:
         self._engine, self._log, self._consents = engine, log, consents
+        self._turn = turn
 
     def answer(self, ask: Ask) -> Evidence:
         """Answer and remember."""
-        evidence = self._engine.answer(self._consents.applied(ask))
+        allowed = self._consents.applied(ask)
+        with self._turn:
+            evidence = self._engine.answer(allowed)
         self._log.put(evidence)
         return evidence
 
@@ -96,6 +112,7 @@ class EventsIn:
         try:
             done = self._running.intake.submit(frame.with_columns(said))
             done.result(timeout=PATIENCE_S)
+            self._running.wake()
         except Late:
             raise RetryLater("the disk is slow", after_s=PAUSE_S) from None
         except StreamError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
@@ -28,6 +27,7 @@ from muma.serving.facts import ItemFacts
 from muma.serving.reading import HIDDEN, Known, LiveReader
 
 LOG = logging.getLogger(__name__)
+IDLE_S = 0.05  # between two looks at the stream when nobody has said that events came
 
 
 class Running:
@@ -38,6 +38,10 @@ class Running:
         clock: UTC microseconds.
         until: events of the recipe's log from this moment on are not fed; None feeds all.
 
+    Attributes:
+        turn: an answer and a step of the pump take turns. Both let go of the interpreter hundreds of
+            times, at every read of the store; side by side they would wait for each other every time.
+
     Raises:
         StreamError, StoreError: another process writes here, or something is damaged.
     """
@@ -47,7 +51,8 @@ class Running:
     ) -> None:
         self.config, self._clock = config, clock
         self._stack = ExitStack()
-        self._stop = threading.Event()
+        self.turn = threading.Lock()
+        self._stop, self._come = threading.Event(), threading.Event()
         self._reading = 0  # answers that are in the store just now
         self._change = threading.Condition()
         self.pulse: Pulse | None = None
@@ -60,6 +65,10 @@ class Running:
             pass
         self.opened.pump.settle()
         self._start()
+
+    def wake(self) -> None:
+        """Say that events have come; without it they wait for the next look."""
+        self._come.set()
 
     def users(self) -> Vocabulary:
         """Raw ids of users, as they stand now; while the stream is closed, as they stood last."""
@@ -131,6 +140,7 @@ class Running:
         """Write what waits, apply it, and release everything; safe to call twice."""
         self.intake.close()
         self._stop.set()
+        self._come.set()
         self._thread.join()
         with self._change:  # the store's memory must not go while somebody reads it
             if self._reader is not None:
@@ -165,12 +175,14 @@ class Running:
         pump, stop = self.opened.pump, self._stop
         with self._failure:
             while not stop.is_set():
-                self.pulse = pump.step()
+                with self.turn:
+                    self.pulse = pump.step()
                 if self.pulse.read:
                     self.on_step()
                 else:
                     pump.settle()
-                    time.sleep(pump.config.idle_s)
+                    self._come.wait(IDLE_S)
+                    self._come.clear()
             self.pulse = pump.close()
 
     def _ids(self) -> tuple[Vocabulary, Vocabulary]:

@@ -60,7 +60,9 @@ class Bodies:
         start = self._draw() % len(self._items)
         chosen = [self._items[(start + n) % len(self._items)] for n in range(most)]
         user = self._users[self._draw() % len(self._users)]
-        return f'{{"user":{user},"items":[{",".join(chosen)}]}}'.encode()
+        wanted = self._config.rank_count
+        count = "" if wanted is None else f'"count":{wanted},'
+        return f'{{"user":{user},{count}"items":[{",".join(chosen)}]}}'.encode()
 
     def _event(self, n: int) -> str:
         user = self._users[self._draw() % len(self._users)]

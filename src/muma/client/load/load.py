@@ -32,7 +32,8 @@ class LoadConfig(Config):
         events_per_s: events a second, sent in batches.
         batch: events of one `POST /v1/events`.
         count: slots of a list.
-        rank_items: items of one request to rank; all are put in order.
+        rank_items: items of one request to rank.
+        rank_count: of them that are wanted; None is all.
         seconds: of measuring.
         warm_s: of the same load before, which is left out.
         arrivals: `even` spaces requests equally; `poisson` as independent visitors come.
@@ -47,6 +48,7 @@ class LoadConfig(Config):
     batch: int = Field(default=50, ge=1, le=1_000)
     count: int = Field(default=10, ge=1, le=200)
     rank_items: int = Field(default=100, ge=1, le=1_000)
+    rank_count: int | None = Field(default=None, ge=1, le=200)
     seconds: float = Field(default=20.0, gt=0)
     warm_s: float = Field(default=3.0, ge=0)
     arrivals: Literal["even", "poisson"] = "even"
