@@ -52,7 +52,7 @@ def test_the_evidence_is_readable(opened):
     for one in kept.answer.items:
         assert page.text.count(one.title) == 2  # among the slots, and above its features
     assert "clicks, last day 1" in text
-    assert "time since the last click 0 seconds" in text
+    assert "time since the last click 0 s" in text
     assert "d:" not in text
 
 

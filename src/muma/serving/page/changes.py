@@ -132,7 +132,7 @@ def by_group(columns: Sequence[str], value_F: np.ndarray) -> dict[str, list[Seen
 
     Example:
         >>> by_group(["item.age_s"], np.array([90.0]))
-        {'the item itself': [Seen(column='item.age_s', said='age', shown='1 minute')]}
+        {'the item itself': [Seen(column='item.age_s', said='age', shown='1 min 30 s')]}
     """
     found: dict[str, list[Seen]] = {}
     for column, amount in zip(columns, value_F.tolist(), strict=True):

@@ -95,16 +95,16 @@ def value(column: str, amount: float) -> str:
 
     Example:
         >>> value("item.age_s", 90.0), value("user.play.dwell_ms.mean.1h", 12_400.0)
-        ('1 minute', '12 seconds')
+        ('1 min 30 s', '12 s')
         >>> value("user.click_per_impression.rate.1d", 0.347), value("x", float("nan"))
         ('35%', 'unknown')
     """
     if math.isnan(amount):
         return "unknown"
     if _stem(column).endswith("_s"):
-        return duration(amount)
+        return _length(amount)
     if "_ms" in column:
-        return duration(amount / 1000)
+        return _length(amount / 1000)
     if ".rate." in column or ".share." in column or ".completion." in column:
         return share(amount)
     return number(amount)
@@ -185,6 +185,19 @@ def setting(amount: Any) -> str:
     if isinstance(amount, bool):
         return "yes" if amount else "no"
     return str(amount)
+
+
+def _length(seconds: float) -> str:
+    """A length of time in its two largest units, so that a small change shows."""
+    if not math.isfinite(seconds):
+        return number(seconds)
+    if seconds < 60:
+        return f"{number(seconds) if seconds < 10 else int(seconds)} s"
+    days, rest = divmod(int(seconds), 86_400)
+    hours, minutes = rest // 3_600, rest % 3_600 // 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest % 60, "s")]
+    first = next(n for n, (amount, _) in enumerate(parts) if amount)
+    return " ".join(f"{amount} {unit}" for amount, unit in parts[first : first + 2])
 
 
 def _plain(name: str) -> str:
