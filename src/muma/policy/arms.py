@@ -5,6 +5,7 @@ Shape: N candidates.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Self, TypeVar, cast
 
@@ -16,6 +17,7 @@ from muma.config import Config, Spec, build, config_type
 from muma.policy.checks import check_feedback
 from muma.policy.floor import Floor
 from muma.policy.forgetting import Forgetting, Moments
+from muma.policy.held_statistics import HeldStatistics
 from muma.policy.policy import Context, Feedback
 from muma.policy.prior import Prior
 from muma.policy.sequential import SequentialPolicy
@@ -90,6 +92,20 @@ class ArmPolicy(SequentialPolicy[A]):
         sum_N = moments.sum_N + prior.strength * prior_N
         mean_N = np.divide(sum_N, count_N, out=np.zeros(len(slate)), where=count_N > 0)
         return Evidence(count_N, mean_N, prior_N, moments, total)
+
+    def held(
+        self, item_N: np.ndarray, rows: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[Self, HeldStatistics]:
+        """The policy with the statistics of some items as they stand now, or stood then.
+
+        Args:
+            item_N: dense items of a request, each once.
+            rows: theirs and the totals as `Statistics.of` gave them once; None reads them now.
+        """
+        row_NW, total_1W = self.statistics.of(item_N) if rows is None else rows
+        found = copy(self)
+        found.statistics = HeldStatistics(item_N, row_NW, total_1W, self.statistics.forgetting)
+        return found, found.statistics
 
     def learn(self, feedback: Feedback) -> None:
         """See `Policy.learn`."""

@@ -98,9 +98,20 @@ class SharedStatistics:
         """
         if len(feedback) == 0:
             return
+        self._store.update(lambda view: self.changes(view, feedback, value_E))
+
+    def changes(
+        self, view: Snapshot, feedback: Feedback, value_E: np.ndarray | None = None
+    ) -> Changes:
+        """What `add` would commit on top of a view, for those who commit more with it in one step.
+
+        Raises:
+            StoreError: see `add`.
+        """
+        if len(feedback) == 0:
+            return Changes()
         item_E, value_E, time_E = columns(feedback, value_E)
-        source = feedback.source
-        self._store.update(lambda view: self._sums(view, item_E, value_E, time_E, source))
+        return self._sums(view, item_E, value_E, time_E, feedback.source)
 
     def read(self, item_N: np.ndarray, at: int) -> tuple[Moments, float]:
         """See `Statistics.read`.
@@ -108,12 +119,20 @@ class SharedStatistics:
         Raises:
             StoreError: the store holds another rule's rows, or damaged ones.
         """
-        with self._store.snapshot() as view:
-            total_1W = self._total(view)
-            row_NW = self._rows(view, item_N)
+        row_NW, total_1W = self.of(item_N)
         moment = float(max(at, int(total_1W[0, 0])))
         total = self.forgetting.read(total_1W, moment)
         return self.forgetting.read(row_NW, moment), float(total.count_N[0])
+
+    def of(self, item_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Statistics.of`.
+
+        Raises:
+            StoreError: the store holds another rule's rows, or damaged ones.
+        """
+        with self._store.snapshot() as view:
+            total_1W = self._total(view)
+            return self._rows(view, item_N), total_1W
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Statistics.rows`."""

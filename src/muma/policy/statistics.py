@@ -21,6 +21,11 @@ class Statistics(Protocol):
     """What a policy keeps of its arms, in memory or in a store."""
 
     @property
+    def forgetting(self) -> Forgetting:
+        """How the past is weighed."""
+        ...
+
+    @property
     def as_of(self) -> int:
         """Latest event time added, microseconds; -1 for none."""
         ...
@@ -36,6 +41,10 @@ class Statistics(Protocol):
 
     def read(self, item_N: np.ndarray, at: int) -> tuple[Moments, float]:
         """Moments of some items, and the count over all items, as of the later of `at` and `as_of`."""
+        ...
+
+    def of(self, item_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of some items and the row of totals, copied: float64 [N, W], float64 [1, W]."""
         ...
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
@@ -80,13 +89,18 @@ class ArmStatistics:
 
     def read(self, item_N: np.ndarray, at: int) -> tuple[Moments, float]:
         """See `Statistics.read`."""
+        row_NW, _ = self.of(item_N)
+        moment = float(max(at, self.as_of))
+        total = self.forgetting.read(self._total_1W, moment)
+        return self.forgetting.read(row_NW, moment), float(total.count_N[0])
+
+    def of(self, item_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `Statistics.of`."""
         known_N = item_N < self._n_items
         row_NW = self._row_IW[np.where(known_N, item_N, 0)]
         if not known_N.all():
             row_NW[~known_N] = self.forgetting.empty(1)
-        moment = float(max(at, self.as_of))
-        total = self.forgetting.read(self._total_1W, moment)
-        return self.forgetting.read(row_NW, moment), float(total.count_N[0])
+        return row_NW, self._total_1W.copy()
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """See `Statistics.rows`."""

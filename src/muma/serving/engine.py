@@ -26,8 +26,10 @@ from pydantic import Field
 
 from muma.candidates.candidate import CandidateModel
 from muma.config import Config
-from muma.errors import ArtifactError, ConfigError, MumaError, UnknownIdError
+from muma.errors import ArtifactError, ConfigError, MumaError, StoreError, UnknownIdError
 from muma.events.vocabulary import Vocabulary
+from muma.policy.arms import ArmPolicy
+from muma.policy.held_statistics import HeldStatistics
 from muma.policy.once import judged_once
 from muma.policy.policy import Context, Policy
 from muma.ranking.ranker import Slate
@@ -176,7 +178,9 @@ class ServingEngine:
         work.done("candidates")
         slate = self._ranked(work, user, proposed)
         work.done("rank")
-        slate, filled, boost_N = self._filled(work.versions, ask, slate, ruling)
+        acting, arms = _held(work, slate)
+        slate, filled, boost_N = self._filled(acting, ask, slate, ruling)
+        row_NW, total_1W = (None, None) if arms is None else arms.of(slate.item_N)
         work.done("slots")
         filled, late = self._rechecked(ask, slate, filled, known.state)
         chosen = slate.item_N[filled.place_K].tolist()
@@ -190,7 +194,7 @@ class ServingEngine:
         return Evidence(
             ask, answer, slate.item_N, slate.value_NF, slate.columns, filled.propensity_K,
             filled.support_K, _floor(work.versions.policy), (*ruling.hits(), *late), user, None,
-            known.history.item_L, withheld(ask),
+            known.history.item_L, withheld(ask), row_NW, total_1W,
         )  # fmt: skip
 
     def replay(self, evidence: Evidence) -> Answer:
@@ -200,6 +204,10 @@ class ServingEngine:
         ask, work = evidence.ask, _Work(evidence.ask, versions)
         slate = kept_slate(versions.bundle, evidence.item_N, evidence.value_NF, evidence.columns)
         ruling = versions.rules.ruling(ask, versions.facts)
+        if isinstance(versions.policy, ArmPolicy) and evidence.arm_NW is not None:
+            rows = evidence.arm_NW, np.asarray(evidence.arm_total_1W)
+            held, _ = versions.policy.held(evidence.item_N, rows)
+            versions = replace(versions, policy=held)
         slate, filled, boost_N = self._filled(versions, ask, slate, ruling)
         sources = {versions.facts.dense(one.item): one.sources for one in kept.items}
         work.degraded = list(kept.degraded)
@@ -415,6 +423,21 @@ class ServingEngine:
             if each == name or (name is None and not type(source).__name__.startswith("Popular")):
                 return each, source
         raise ConfigError(f"no source {name or ''} can say which items are near another")
+
+
+def _held(work: _Work, slate: Slate) -> tuple[Versions, HeldStatistics | None]:
+    """The versions with the policy's statistics as they stand now, the same for every slot."""
+    versions, policy = work.versions, work.versions.policy
+    if not isinstance(policy, ArmPolicy):
+        return versions, None
+    try:
+        policy, held = policy.held(slate.item_N)
+    except StoreError as error:
+        LOG.warning("policy's statistics failed", extra={"reason": str(error)})
+        work.leave_out("policy", "what it has learned cannot be read")
+        none = policy.statistics.forgetting.empty
+        policy, held = policy.held(slate.item_N, (none(len(slate)), none(1)))
+    return replace(versions, policy=policy), held
 
 
 def _greedily(slate: Slate, k: int, may: Callable[[int, list[int]], np.ndarray]) -> Filled:

@@ -163,6 +163,8 @@ class Evidence:
         vector_D: the interest vector that was used, float32 [D]; None without one.
         history_L: dense items the sources read, oldest first, int64 [L].
         withheld: sources of data (`behaviour`, `social`, `gaze`) that were not read, for want of consent.
+        arm_NW: of a policy of arms, the statistics of the candidates that it chose by, float64 [N, W].
+        arm_total_1W: and of all items, float64 [1, W].
     """
 
     ask: Ask
@@ -178,6 +180,8 @@ class Evidence:
     vector_D: np.ndarray | None = None
     history_L: np.ndarray | None = None
     withheld: tuple[str, ...] = ()
+    arm_NW: np.ndarray | None = None
+    arm_total_1W: np.ndarray | None = None
 
 
 class Recommending(Protocol):

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from muma.errors import DataError
+from muma.policy.arms import ArmPolicy
+from muma.policy.once import judged_once
 from muma.policy.policy import Context, Policy
 from muma.serving.bundle import LISTS, Bundle
 from muma.serving.engine import Versions
@@ -55,6 +57,10 @@ def rescored(bundle: Bundle, evidence: Evidence, versions: Versions, policy: Pol
         policy: draws the slots.
     """
     ask = evidence.ask
+    if isinstance(policy, ArmPolicy) and evidence.arm_NW is not None:
+        arms = evidence.arm_NW, np.asarray(evidence.arm_total_1W)
+        policy, _ = policy.held(evidence.item_N, arms)
+    policy = judged_once(policy)
     ruling = versions.rules.ruling(ask, versions.facts)
     slate = kept_slate(bundle, evidence.item_N, evidence.value_NF, evidence.columns)
     slate, _ = boosted(slate, ruling.boosts(slate.item_N))

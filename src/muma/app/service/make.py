@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from muma.app.config import AppConfig, read_recipe
@@ -11,6 +12,7 @@ from muma.app.service.clock import LogClock, log_clock, machine_clock
 from muma.app.service.consent import ConsentsHeld
 from muma.app.service.erasing import LiveState, LiveStream
 from muma.app.service.gate import PromotionGate
+from muma.app.service.learning import ErasableLearner, Learner, taught
 from muma.app.service.models import ModelsHeld, Shelf
 from muma.app.service.parts import (
     AuditKept,
@@ -26,6 +28,7 @@ from muma.app.service.running import Running
 from muma.app.service.warm import warm
 from muma.app.serving_bundle import bundle_of, versions_of
 from muma.app.versions import Answering
+from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.config import build
 from muma.events.event import EventLog
 from muma.events.log_folder import open_log
@@ -66,6 +69,7 @@ class Opened:
         keys: who may ask.
         previews: what other rules would change.
         answering: the hold on the run's versions.
+        learner: teaches the policy; None for one that does not learn.
     """
 
     service: Service
@@ -76,9 +80,12 @@ class Opened:
     keys: KeyFile
     previews: PreviewsHeld
     answering: Answering
+    learner: Learner | None = None
 
     def close(self) -> None:
         """Write what waits and release everything; safe to call twice."""
+        if self.learner is not None:
+            self.learner.close()
         self.running.close()
         self.evidence.close()
         self.answering.close()
@@ -166,6 +173,7 @@ def _made(
     evidence = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
     book = ConsentBook(folder / "consent.jsonl", clock=clock)
     consents = ConsentsHeld(config, running, book, tenant=name, clock=clock)
+    learner = _learner(config, policy, engine, running, evidence, clock)
     events = EventsIn(running, consents)
     items = ItemsHeld(engine, running, events, folder / "items.jsonl", clock=clock)
     running.on_step = items.sync
@@ -177,7 +185,7 @@ def _made(
     models = ModelsHeld(
         engine, running, shelf, config=config, answering=answering, gate=gate, clock=clock
     )
-    erasure = _erasure(config, running, evidence, bundle, book, clock)
+    erasure = _erasure(config, running, evidence, bundle, book, clock, learner)
     keys = KeyFile(folder / "keys.json", clock=clock)
     previews = PreviewsHeld(engine, running, consents)
     tenant = Tenant(
@@ -201,10 +209,43 @@ def _made(
         on_start=(
             erasure.finish, consents.finish, partial(warm, engine, clock),
             *((clock.go,) if isinstance(clock, LogClock) else ()),
+            *((learner.start,) if learner is not None else ()),
         ),
-        on_stop=(running.close, evidence.close, answering.close),
+        on_stop=(
+            *((learner.close,) if learner is not None else ()),
+            running.close, evidence.close, answering.close,
+        ),
     )  # fmt: skip
-    return Opened(service, engine, running, evidence, clock, keys, previews, answering)
+    return Opened(service, engine, running, evidence, clock, keys, previews, answering, learner)
+
+
+def _learner(
+    config: AppConfig,
+    policy: Policy,
+    engine: ServingEngine,
+    running: Running,
+    evidence: EvidenceLog,
+    clock: Callable[[], int],
+) -> Learner | None:
+    """What teaches the policy; None for one that does not learn."""
+    section = config.serving
+    pupil = taught(policy, section.reward)
+    if pupil is None:
+        return None
+    first = next(EvidenceReader(evidence.folder).heads(), None)
+    store = LmdbStore(LmdbConfig(path=str(config.folder / "policy"), sync="commit"))
+    try:
+        return Learner(
+            pupil, store,
+            stream=lambda: running.opened.stream if running.is_open else None,
+            find=partial(evidence.get, tenant=section.tenant),
+            since=clock() if first is None else first.time,
+            item_of=_find_in(engine),
+            rule=section.reward, clock=clock,
+        )  # fmt: skip
+    except BaseException:
+        store.close()
+        raise
 
 
 def _erasure(
@@ -214,6 +255,7 @@ def _erasure(
     bundle: Bundle,
     consents: ConsentBook,
     clock: Callable[[], int],
+    learner: Learner | None,
 ) -> Erasure:
     """What is forgotten, in this order: decisions, events, their log, state; models only say so."""
     stream = LiveStream(running)
@@ -231,7 +273,18 @@ def _erasure(
         stream, ErasableLog(config.folder / "log"), LiveState(running), ErasableModels(learned),
         consents,
     ]  # fmt: skip
+    if learner is not None:
+        parts.append(ErasableLearner(learner))
     return Erasure(config.folder / "erasure", parts, clock=clock, find=stream.find)
+
+
+def _find_in(engine: ServingEngine) -> Callable[[str], int]:
+    """Finds items among the facts of the moment."""
+
+    def find(name: str) -> int:
+        return engine.versions.facts.find(name)
+
+    return find
 
 
 def keys_of(config: AppConfig, *, clock: Callable[[], int]) -> KeyFile:
