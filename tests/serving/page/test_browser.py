@@ -270,21 +270,21 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser, served):
         assert page.evaluate(wide) == 360
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_every_text_stands_out_from_its_ground(browser, served, scheme):
     with visit(browser, served, color_scheme=scheme) as page:
         page.goto("/?user=u5")
         page.locator(".card").first.get_by_role("button", name="Skip").click()
         page.get_by_role("heading", name="What changed").wait_for()
         page.wait_for_timeout(1_700)  # what fades has faded
-        grounds = [page.evaluate("getComputedStyle(document.body).backgroundColor")]
+        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         seen, poor = page.evaluate(CONTRAST)
         assert seen > 150
         assert poor == []
         page.get_by_role("link", name="full evidence").click()
         page.get_by_role("heading", name="Slots").wait_for()
         assert page.evaluate(CONTRAST)[1] == []
-        assert (grounds == ["rgb(251, 250, 247)"]) == (scheme == "light")
+        assert (ground == "rgb(251, 250, 247)") == (scheme == "light")
 
 
 def test_everything_has_a_name_and_a_place(browser, served):
@@ -311,6 +311,7 @@ def test_everything_has_a_name_and_a_place(browser, served):
         assert moving == 0
 
 
+@pytest.mark.slow
 def test_suggestions_follow_what_is_typed(browser, served):
     with visit(browser, served) as page:
         page.get_by_label("Viewer", exact=True).press_sequentially("u4")
@@ -320,6 +321,7 @@ def test_suggestions_follow_what_is_typed(browser, served):
         assert all(name.startswith("u4") for name in names)
 
 
+@pytest.mark.slow
 def test_a_key_that_is_not_good_any_more_leads_to_the_form(browser, served):
     with visit(browser, served, sign_in=False) as page:
         page.goto("/")
