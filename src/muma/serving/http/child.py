@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-
-import httpx
 
 from muma.errors import ServiceError
 from muma.serving.http.server import ServerConfig
@@ -50,7 +50,7 @@ def served(config: ServerConfig, *, log: Path, patience_s: float = 120.0) -> Ite
     with log.open("ab") as said:
         child = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)  # noqa: S603 - our own code
     try:
-        _await(child, url, log, patience_s)
+        _await(child, config, log, patience_s)
         yield url
     finally:
         child.terminate()
@@ -61,20 +61,28 @@ def served(config: ServerConfig, *, log: Path, patience_s: float = 120.0) -> Ite
             child.wait()
 
 
-def _await(child: subprocess.Popen[bytes], url: str, log: Path, patience_s: float) -> None:
+def _await(
+    child: subprocess.Popen[bytes], config: ServerConfig, log: Path, patience_s: float
+) -> None:
     until, began_at = time.monotonic() + patience_s, log.stat().st_size
     while child.poll() is None and time.monotonic() < until and not _failed(log, began_at):
-        try:
-            if httpx.get(f"{url}/readyz", timeout=5.0).status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            pass
+        if _ready(config):
+            return
         time.sleep(LOOK_S)
     why = (
         "failed" if child.poll() is not None or _failed(log, began_at) else "was not ready in time"
     )
     last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
     raise ServiceError("\n".join([f"the service {why}; the end of {log}:", *last]))
+
+
+def _ready(config: ServerConfig) -> bool:
+    with closing(HTTPConnection(config.host, config.port, timeout=5.0)) as link:
+        try:
+            link.request("GET", "/readyz")
+            return link.getresponse().status == HTTPStatus.OK
+        except (OSError, HTTPException):
+            return False
 
 
 def _failed(log: Path, begin: int) -> bool:
