@@ -53,7 +53,9 @@ def run_live(
     from muma.serving.http.child import served
 
     held = keys_of(config, clock=now_us)
-    key, token = held.create(tenant="default", roles=("read", "write", "admin"), name="demo")
+    key, token = held.create(
+        tenant=config.serving.tenant, roles=("read", "write", "admin"), name="demo"
+    )
     arguments = {
         "recipe": recipe, "overrides": [*overrides, "serving.begin=test"], "time_of": "log",
         "speed": speed,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from muma.app.config import read_recipe
+from muma.app.config import AppConfig, read_recipe
 from muma.app.training import train_recipe
 from muma.artifact import exists
 from muma.cli.show import titled
@@ -32,11 +32,13 @@ keys = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 ROLES = "read,write,admin"
+ONE, SEVERAL = "muma.app.service.make.make", "muma.app.service.tenants.make"
+Recipes = Annotated[list[str], typer.Argument(help="Paths of TOML recipes; see recipes/.")]
 
 
 @friendly
 def serve(
-    recipe: Recipe,
+    recipes: Recipes,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
     log_time: Annotated[
@@ -54,9 +56,15 @@ def serve(
     untrained: Annotated[
         bool, typer.Option("--untrained", help="With --check: the run need not be trained yet.")
     ] = False,
+    operators: Annotated[
+        str, typer.Option("--operators", help="Of several recipes: the tenant that reads /metrics.")
+    ] = "",
     set_: Set = None,
 ) -> None:
     """Answer over HTTP with the models of the recipe's run; trains them first if needed.
+
+    Several recipes are several tenants, by the name in serving.tenant: each has its own run, keys, rules,
+    models and limits, and learns nothing of the others.
 
     Before anything is started, all that is wrong is said at once; with --check nothing else is done, and
     the exit code is 1 when something is.
@@ -66,35 +74,46 @@ def serve(
 
     Example: muma serve recipes/demo.toml --log-time --set serving.begin=test
 
-    Python: muma.app.service.make.open_service(config)
+    Python: muma.app.service.make.open_service(config), muma.app.service.tenants.open_tenants(configs)
     """
     server = loading.server()
 
     overrides = list(set_ or ())
-    _checked(recipe, overrides, (host, port, certificate, key), only=check, untrained=untrained)
-    if check:
-        return
-    config = read_recipe(recipe, overrides=overrides)
-    if not exists(config.folder / "ranking" / "rankers"):
-        err.print(f"no rankers in {config.folder} yet: training them first")
-        with progress_bars():
-            train_recipe(config, now_us=now_us())
-    from muma.app.service.make import keys_of
+    _checked(recipes, overrides, (host, port, certificate, key), only=check, untrained=untrained)
+    configs = [read_recipe(recipe, overrides=overrides) for recipe in recipes]
+    if len(configs) > 1:
+        from muma.app.service.tenants import check_tenants
 
-    held = keys_of(config, clock=now_us)
-    if not held.keys():
-        _, token = held.create(tenant="default", roles=("read", "write", "admin"), name="first")
-        out.print(f"key (shown this once): [bold]{token}[/]", soft_wrap=True)
+        check_tenants(configs, operators=operators)
+        if log_time:
+            raise ConfigError("--log-time goes by one log; serve one recipe, or leave it out")
+    elif operators:
+        raise ConfigError(
+            "--operators names one of several tenants; a single one reads /metrics itself"
+        )
+    if check:
+        out.print("nothing is wrong")
+        return
+    for config in configs:
+        if not exists(config.folder / "ranking" / "rankers"):
+            err.print(f"no rankers in {config.folder} yet: training them first")
+            with progress_bars():
+                train_recipe(config, now_us=now_us())
+        _first_key(config, alone=len(configs) == 1)
     scheme = "https" if certificate else "http"
     out.print(f"listening on {scheme}://{host}:{port}", soft_wrap=True)
     server.serve(
         server.ServerConfig(
-            factory="muma.app.service.make.make",
-            arguments={
-                "recipe": recipe,
-                "overrides": overrides,
-                "time_of": "log" if log_time else "now",
-            },
+            factory=ONE if len(recipes) == 1 else SEVERAL,
+            arguments=(
+                {
+                    "recipe": recipes[0],
+                    "overrides": overrides,
+                    "time_of": "log" if log_time else "now",
+                }
+                if len(recipes) == 1
+                else {"recipes": recipes, "overrides": overrides, "operators": operators}
+            ),
             host=host,
             port=port,
             tls_certificate=certificate,
@@ -103,8 +122,19 @@ def serve(
     )
 
 
+def _first_key(config: AppConfig, *, alone: bool) -> None:
+    """Make the first key of a run that has none, and print it once."""
+    from muma.app.service.make import keys_of
+
+    held, tenant = keys_of(config, clock=now_us), config.serving.tenant
+    if not held.keys():
+        _, token = held.create(tenant=tenant, roles=("read", "write", "admin"), name="first")
+        whose = "" if alone else f" of {escaped(tenant)}"
+        out.print(f"key{whose} (shown this once): [bold]{token}[/]", soft_wrap=True)
+
+
 def _checked(
-    recipe: str,
+    recipes: list[str],
     overrides: list[str],
     place: tuple[str, int, str | None, str | None],
     *,
@@ -114,15 +144,14 @@ def _checked(
     """Say everything that is wrong, and end if anything is."""
     from muma.app.service import checking
 
-    found = checking.check(recipe, overrides, place=checking.Place(*place))
+    told = (checking.check(one, overrides, place=checking.Place(*place)) for one in recipes)
+    found = tuple(dict.fromkeys(fault for faults in told for fault in faults))
     if not only or untrained:  # what is not trained will be
         found = tuple(fault for fault in found if fault.where != checking.TRAINING)
     for fault in found:
         err.print(f"[bold red]{escaped(fault.where)}:[/] {escaped(fault.text)}", soft_wrap=True)
     if found:
         raise typer.Exit(1 if only else 2)
-    if only:
-        out.print("nothing is wrong")
 
 
 @friendly
@@ -176,15 +205,16 @@ def create(
     roles: Annotated[str, typer.Option("--roles", help=f"Some of {ROLES}.")] = "read",
     set_: Set = None,
 ) -> None:
-    """Make a key and print it once.
+    """Make a key of the recipe's tenant (`serving.tenant`) and print it once.
 
     Example: muma keys create recipes/demo.toml --name "home page" --roles read,write
 
     Python: muma.app.service.make.keys_of(config, clock=clock).create(tenant=..., roles=..., name=...)
     """
     held = _held(recipe, set_)
+    tenant = read_recipe(recipe, overrides=set_ or ()).serving.tenant
     chosen = tuple(role.strip() for role in roles.split(",") if role.strip())
-    _, token = held.create(tenant="default", roles=chosen, name=name)  # pyright: ignore[reportArgumentType] - checked there
+    _, token = held.create(tenant=tenant, roles=chosen, name=name)  # pyright: ignore[reportArgumentType] - checked there
     out.print(token, soft_wrap=True)
 
 

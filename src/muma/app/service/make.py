@@ -47,7 +47,7 @@ from muma.serving.erasure.parts import (
 )
 from muma.serving.evidence.log import EvidenceLog, EvidenceLogConfig
 from muma.serving.evidence.reader import EvidenceReader
-from muma.serving.http.service import Service
+from muma.serving.http.service import DoorConfig, Service
 from muma.serving.keys import KeyFile
 from muma.serving.rules.ruleset import RuleSet
 from muma.serving.rules.store import RuleStore
@@ -204,7 +204,7 @@ def _made(
         limits=config.serving.limits,
     )
     service = Service(
-        tenants=Tenants([tenant]), keys=keys, clock=clock,
+        tenants=Tenants([tenant]), keys=keys, clock=clock, config=DoorConfig(operators=name),
         ready={"features": running.trouble, "evidence": lambda: evidence.stats().failing},
         on_start=(
             erasure.finish, consents.finish, partial(warm, engine, clock),
