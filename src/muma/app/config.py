@@ -267,7 +267,7 @@ class ServingSection(Config):
     limits: LimitsConfig = LimitsConfig()
 
 
-SOFTMAX = Spec.model_validate({"use": "muma.policy.softmax.SoftmaxPolicy", "temperature": 0.2})
+SOFTMAX = Spec.model_validate({"use": "muma.policy.softmax.SoftmaxPolicy", "temperature": 0.05})
 
 
 class AppConfig(Config):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import multiprocessing
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,8 @@ def serve(config: ServerConfig) -> None:
     _checked(config)
     certificate, key = config.tls_certificate, config.tls_key
     authority = config.tls_client_authority
+    # a forked worker hangs for good when a library of its parent (polars) has threads
+    multiprocessing.set_start_method("spawn", force=True)
     Granian(
         target=config.factory,
         address=config.host,
