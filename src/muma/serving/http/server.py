@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import multiprocessing
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,8 @@ def serve(config: ServerConfig) -> None:
     authority = config.tls_client_authority
     # a forked worker hangs for good when a library of its parent (polars) has threads
     multiprocessing.set_start_method("spawn", force=True)
+    # small products of one request: a second thread only spins, on the core that the store's writer needs
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     Granian(
         target=config.factory,
         address=config.host,

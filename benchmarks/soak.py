@@ -1,0 +1,113 @@
+"""The service for a long time under an even load: does memory grow, do files stay open, does it slow down?
+
+    python benchmarks/soak.py --rps 50 --json         # 20 minutes; --rps is half of the highest rate
+    python benchmarks/soak.py --minutes 5 --json
+    python benchmarks/soak.py --quick --json          # 40 s on a smaller training: not a result
+
+Memory is the worker's own (`RssAnon`); pages of the store's file that the system keeps are told apart.
+The slope is least squares over the means of twenty equal stretches of the last three quarters of the
+time, with a t interval of 95 %; the first quarter fills caches and is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+import common
+import served
+from muma.client.load.load import LoadConfig
+
+MIB = 1024.0  # KiB
+STRETCHES = 20
+
+
+class Watch:
+    """Looks at a process every second, from a thread."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._stop = pid, threading.Event()
+        self.rows: list[tuple[float, float, float, float, float]] = []
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread.start()
+
+    def _look(self) -> None:
+        began = time.monotonic()
+        while not self._stop.wait(1.0):
+            told = served.status(self._pid)
+            open_files = len(list(Path(f"/proc/{self._pid}/fd").iterdir()))
+            self.rows.append(
+                (time.monotonic() - began, told["RssAnon"] / MIB, told["VmRSS"] / MIB, open_files,
+                 told["Threads"])
+            )  # fmt: skip
+
+    def end(self) -> np.ndarray:
+        """Seconds, own MiB, resident MiB, open files, threads: [T, 5]."""
+        self._stop.set()
+        self._thread.join()
+        return np.array(self.rows)
+
+
+def slope(second_T: np.ndarray, value_T: np.ndarray) -> tuple[float, float, float]:
+    """Growth an hour with its 95 % interval, of the means of equal stretches."""
+    pieces = [np.array_split(one, STRETCHES) for one in (second_T, value_T)]
+    x, y = (np.array([piece.mean() for piece in part]) for part in pieces)
+    fit = stats.linregress(x, y)
+    half = stats.t.ppf(0.975, STRETCHES - 2) * fit.stderr
+    return tuple(3_600 * one for one in (fit.slope, fit.slope - half, fit.slope + half))
+
+
+def soaked(sets: list[str], *, minutes: float, rps: float, events: float) -> dict[str, object]:
+    """One service, one load."""
+    users, items = served.ids(sets)
+    with served.serving(served.RECIPE, sets) as server, served.beside() as pool:
+        watch = Watch(server.worker())
+        config = LoadConfig(rps=rps, events_per_s=events, seconds=60 * minutes, warm_s=5.0)
+        done = pool.apply(served.load, (server.url, server.key, config, users[:5_000], items))
+        seen_T5 = watch.end()
+    late_T5 = seen_T5[len(seen_T5) // 4 :]
+    second_T, own_T = late_T5[:, 0], late_T5[:, 1]
+    grown, low, high = slope(second_T, own_T)
+    result: dict[str, object] = {
+        "minutes": minutes, "rps": rps, "events_per_s": events, "errors": done.errors,
+        "own_mib_start": round(float(seen_T5[0, 1]), 1), "own_mib_end": round(float(own_T[-1]), 1),
+        "own_mib_per_hour": round(grown, 2), "own_mib_per_hour_low": round(low, 2),
+        "own_mib_per_hour_high": round(high, 2),
+        "resident_mib_end": round(float(late_T5[-1, 2]), 1),
+        "open_files_after_quarter": int(late_T5[0, 3]), "open_files_end": int(late_T5[-1, 3]),
+        "open_files_max": int(seen_T5[:, 3].max()),
+        "threads_after_quarter": int(late_T5[0, 4]), "threads_end": int(late_T5[-1, 4]),
+    }  # fmt: skip
+    lists = done.routes["recommendations"]
+    minute_R = ((lists.at_R - config.warm_s) // 60).astype(int)
+    per = [float(np.percentile(lists.took_R[minute_R == m], 99)) * 1e3 for m in np.unique(minute_R)]
+    result |= {f"p99_ms_minute_{m + 1:02d}": round(value, 2) for m, value in enumerate(per)}
+    return result | {"p50_ms": round(lists.ms(50), 2), "p99_ms": round(lists.ms(99), 2)}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true", help="print one flat JSON object")
+    parser.add_argument("--quick", action="store_true", help="40 s, a smaller training")
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--rps", type=float, default=50.0, help="lists a second")
+    parser.add_argument("--events-per-s", type=float, default=500.0)
+    parser.add_argument("--runs", help="folder of runs, to use a training of the demo again")
+    args = parser.parse_args()
+    sets = served.trained(args.runs, quick=args.quick)
+    minutes, rps = (20 / 60, 10.0) if args.quick else (args.minutes, args.rps)
+    found = soaked(sets, minutes=minutes, rps=rps, events=args.events_per_s)
+    result: dict[str, object] = {"quick": "not a result" if args.quick else False}
+    common.emit(result | found, as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()
