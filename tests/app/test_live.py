@@ -24,7 +24,7 @@ class Heard:
         self.batches.append(list(events))
         if len(self.batches) in self.fail:
             raise ServiceError("away")
-        return SimpleNamespace(accepted=len(events), duplicates=0, refused=())
+        return SimpleNamespace(accepted=len(events), duplicates=0, refused=(), withheld={})
 
     def recommend(self, *, user, count):
         self.asks.append((user, count))

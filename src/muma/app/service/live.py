@@ -149,8 +149,9 @@ def _send(client: Client, events: list[dict[str, Any]], found: Played) -> None:
         return
     found.events += done.accepted
     found.duplicates += done.duplicates
-    found.refused += len(done.refused)
-    if done.refused:
+    withheld = sum(done.withheld.values())  # without their users' consent: no mistake
+    found.refused += len(done.refused) - withheld
+    if len(done.refused) > withheld:
         found.trouble = str(done.refused[0])
 
 

@@ -19,6 +19,7 @@ from muma.features.plan import Plan
 from muma.serving.consent.consent import Source, kinds_of
 
 PRIVATE: tuple[Source, ...] = ("social", "gaze")
+_CODES = {source: tuple(map(ACTIONS.index, kinds_of(source))) for source in PRIVATE}
 
 
 def columns_of(plan: Plan) -> dict[str, np.ndarray]:
@@ -41,9 +42,11 @@ def columns_of(plan: Plan) -> dict[str, np.ndarray]:
 
 def without_kinds(sequence: Sequences, sources: Collection[str]) -> Sequences:
     """A sequence without the events of some sources: they are masked."""
-    kinds = {kind for source in PRIVATE if source in sources for kind in kinds_of(source)}
-    codes = [code for code, kind in enumerate(ACTIONS) if kind in kinds]
-    out_BL = np.isin(sequence.kind_BL, codes) & sequence.mask_BL
+    out_BL = np.zeros(sequence.kind_BL.shape, dtype=np.bool_)
+    for source in sources:
+        for code in _CODES.get(source, ()):
+            out_BL |= sequence.kind_BL == code
+    out_BL &= sequence.mask_BL
     if not out_BL.any():
         return sequence
     return _packed(sequence, sequence.mask_BL & ~out_BL)
