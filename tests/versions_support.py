@@ -1,6 +1,11 @@
 """A small recipe trained more than once: versions side by side, as a service finds them."""
 
+import atexit
+import shutil
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
 
 from muma import artifact
 from muma.app.config import read_recipe
@@ -23,12 +28,23 @@ length = 300
 FEWER = "ranking.lists.first.trees=4"
 
 
-def trained(folder, *, more=""):
-    """A recipe and one version of it; returns its path and the version's name."""
-    place = write_feed(folder, blocks=BLOCKS + WANTED)
-    if more:
-        place.write_text(place.read_text() + more)
+@cache
+def _master():
+    """One training for all tests of this process."""
+    home = Path(mkdtemp(prefix="muma-versions-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    place = write_feed(home, blocks=BLOCKS + WANTED)
     return place, train(place)
+
+
+def trained(folder, *, more=""):
+    """A recipe and one version of it, in a run of its own; returns its path and the version's name."""
+    master, name = _master()
+    runs = folder / "runs"
+    shutil.copytree(master.parent / "runs", runs)
+    place = folder / "feed.toml"
+    place.write_text(master.read_text().replace(str(master.parent / "runs"), str(runs)) + more)
+    return place, name
 
 
 def train(place, *overrides):

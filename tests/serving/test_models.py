@@ -7,6 +7,7 @@ from threading import Event as Signal
 from threading import Thread
 
 import pytest
+from litestar.testing import TestClient
 
 from muma.app.config import read_recipe
 from muma.app.service.make import open_service
@@ -14,6 +15,7 @@ from muma.app.serving_bundle import versions_of
 from muma.app.versions import Pointer
 from muma.errors import ArtifactError, RefusedError, UnknownIdError
 from muma.serving.evidence.replay import replay
+from muma.serving.http.app import build
 from muma.serving.recommending import Ask
 from versions_support import FEWER, rescored, train, trained
 
@@ -189,6 +191,7 @@ def test_no_request_fails_while_versions_change(opened, run):
                 )
             except Exception as error:  # noqa: BLE001 - whatever it is, it is a failure
                 failures.append(error)
+            time.sleep(0.002)
 
     workers = [Thread(target=asking, args=(n,)) for n in range(3)]
     for worker in workers:
@@ -230,3 +233,35 @@ def test_one_change_at_a_time(opened, run, monkeypatch):
     go.set()
     thread.join()
     assert answers(opened) == second
+
+
+def test_the_gate_over_http(made, run):
+    place, first, second = made
+    config = read_recipe(
+        place, overrides=[f"runs={run[0].runs!r}", 'serving.gate.on_thin_log="refuse"']
+    )
+    opened = open_service(config, time_of="log")
+    keys = {
+        role: opened.keys.create(tenant="default", roles=(role,), name=role)[1]
+        for role in ("write", "admin")
+    }
+    with TestClient(build(opened.service)) as http:
+
+        def promote(query="", role="admin"):
+            sent = {"authorization": f"Bearer {keys[role]}"}
+            return http.post(f"/v1/models/{second}/promote{query}", headers=sent)
+
+        refused = promote()
+        assert refused.status_code == 409
+        assert f"version {second} stays out: 0 decisions with feedback" in refused.json()["detail"]
+        assert promote("?force=true", "write").status_code == 403
+        assert promote("?force=maybe").status_code == 422
+        assert answers(opened) == first
+        forced = promote("?force=true").json()
+        assert forced["state"] == "live"
+        assert (forced["gate"]["passed"], forced["gate"]["forced"]) == (False, True)
+        assert forced["gate"]["gain"] is None
+        assert answers(opened) == second
+        lines = (config.folder / "audit.jsonl").read_text()
+        assert "forced" in lines
+        assert second in lines
