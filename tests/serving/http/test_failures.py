@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from door_support import house, with_engine, without
+from door_support import NOW, house, with_engine, without
 from muma.errors import (
     ArtifactError,
     ConfigError,
@@ -136,7 +136,7 @@ def test_readiness_asks_every_part(tmp_path):
         assert [fault["reason"] for fault in sent.json()["errors"]] == ["state: still catching up"]
         assert opened.call("GET", "/healthz", key=None).status_code == 200
         state["state"] = None
-        assert opened.call("GET", "/readyz", key=None).json() == {"status": "ready"}
+        assert opened.call("GET", "/readyz", key=None).json() == {"status": "ready", "time": NOW}
         opened.door.runtime.draining = True
         assert opened.call("GET", "/readyz", key=None).status_code == 503
 

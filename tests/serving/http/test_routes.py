@@ -87,7 +87,7 @@ def test_similar_items(at):
 def test_an_event_changes_what_is_known(fresh):
     event = {"event_id": "e1", "user_id": "neu/er ?#%", "kind": "click", "item_id": "n3"}
     assert good(fresh.call("POST", "/v1/events", event)) == {
-        "accepted": 1, "duplicates": 0, "refused": []
+        "accepted": 1, "duplicates": 0, "refused": [], "withheld": {}
     }  # fmt: skip
     assert good(fresh.call("POST", "/v1/events", event))["duplicates"] == 1
     known = good(fresh.call("GET", "/v1/users/neu%2Fer%20%3F%23%25"))
