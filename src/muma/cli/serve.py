@@ -99,9 +99,10 @@ def serve(
             err.print(f"no rankers in {config.folder} yet: training them first")
             with progress_bars():
                 train_recipe(config, now_us=now_us())
-        _first_key(config, alone=len(configs) == 1)
-    scheme = "https" if certificate else "http"
-    out.print(f"listening on {scheme}://{host}:{port}", soft_wrap=True)
+    url = f"{'https' if certificate else 'http'}://{host}:{port}"
+    for config in configs:
+        _first_key(config, url, alone=len(configs) == 1)
+    out.print(f"listening on {url}", soft_wrap=True)
     server.serve(
         server.ServerConfig(
             factory=ONE if len(recipes) == 1 else SEVERAL,
@@ -122,8 +123,8 @@ def serve(
     )
 
 
-def _first_key(config: AppConfig, *, alone: bool) -> None:
-    """Make the first key of a run that has none, and print it once."""
+def _first_key(config: AppConfig, url: str, *, alone: bool) -> None:
+    """Make the first key of a run that has none, and print it once, with the address of the page."""
     from muma.app.service.make import keys_of
 
     held, tenant = keys_of(config, clock=now_us), config.serving.tenant
@@ -131,6 +132,7 @@ def _first_key(config: AppConfig, *, alone: bool) -> None:
         _, token = held.create(tenant=tenant, roles=("read", "write", "admin"), name="first")
         whose = "" if alone else f" of {escaped(tenant)}"
         out.print(f"key{whose} (shown this once): [bold]{token}[/]", soft_wrap=True)
+        out.print(f"page: {url}/?key={token}", soft_wrap=True)
 
 
 def _checked(

@@ -184,7 +184,7 @@ def test_an_id_of_many_bytes_is_measured_in_characters(at):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/v1", 404), ("GET", "/v1", 404), ("GET", "/v2/rank", 404),
+    [("GET", "/v1", 404), ("GET", "/v2/rank", 404),
      ("GET", "/v1/rank", 405), ("PATCH", "/v1/rules", 405), ("POST", "/healthz", 405),
      ("TRACE", "/healthz", 405), ("BREW", "/healthz", 405)],
 )  # fmt: skip
