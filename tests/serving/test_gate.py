@@ -18,6 +18,7 @@ from muma.rng import derive
 from muma.serving.evidence.rewards import RewardConfig
 from muma.serving.parts import Event
 from muma.serving.recommending import Ask
+from muma.serving.rescoring import rescored as again
 from versions_support import rescored, trained
 
 GATE = """
@@ -96,6 +97,7 @@ def test_worse_is_kept_out_and_equal_passes(made):
         with pytest.raises(RefusedError, match=r"0 decisions with feedback .* 'refuse'"):
             room(opened).promote("twin", who="k")
         live_through(opened, "good")
+        assert_same_chances(opened)
         with pytest.raises(RefusedError, match="it may be worse: its reward a slot differs by -"):
             room(opened).promote("inverse", who="k")
         with pytest.raises(RefusedError, match="may be worse"):
@@ -127,6 +129,19 @@ def test_better_passes_and_its_gain_is_the_truth(made):
         assert found.low - noise <= value(opened, first) - live <= found.high + noise
     finally:
         opened.close()
+
+
+def assert_same_chances(opened):
+    """By the version that answered, each slot has the very propensity that was logged."""
+    versions = opened.engine.versions
+    for number, evidence in enumerate(opened.evidence.iterate()):
+        found = again(versions.bundle, evidence, versions, versions.policy)
+        slot_K = np.arange(len(found.place_K))
+        np.testing.assert_array_equal(found.chance_KN[slot_K, found.place_K], evidence.propensity_K)
+        np.testing.assert_allclose(found.chance_KN.sum(axis=1), 1)
+        if number == 40:
+            return
+    raise AssertionError("there were too few")
 
 
 def value(opened, version):
