@@ -185,13 +185,13 @@ class Learner:
             return None
         looked = self._clock()
         evidence = self._find(request)
-        if evidence is None or evidence.ask.time + self._rule.closing_us < max(
-            arrived, self._closed
-        ):
+        if evidence is None:
             if len(self._strangers) >= MOST_STRANGERS:
                 del self._strangers[next(iter(self._strangers))]
             self._strangers[request] = looked  # an answer that is given later has a right to events
             return None
+        if evidence.ask.time + self._rule.closing_us < max(arrived, self._closed):
+            return None  # too late, but one of another partition may still be in time
         items = [self._item_of(one.item) for one in evidence.answer.items]
         n = len(items)
         self._room.admit(
