@@ -205,6 +205,15 @@ class Link:
         """Likewise."""
         return self._ask("GET", path, None)
 
+    def has(self, path: str) -> bool:
+        """Whether there is such a thing: 200, or 404."""
+        self._http.request("GET", path, None, self._headers)
+        got = self._http.getresponse()
+        got.read()
+        if got.status not in (200, 404):
+            raise SystemExit(f"{path} answered {got.status}")
+        return got.status == 200
+
     def _ask(self, method: str, path: str, body: bytes | None) -> dict:
         self._http.request(method, path, body, self._headers)
         got = self._http.getresponse()
