@@ -12,6 +12,15 @@ windows = ["1d/2h"]
 [features.blocks.age]
 use = "muma.features.families.item_age.ItemAge"
 """
+WANTED = """
+[features.filters.wanted]
+kinds = ["click"]
+
+[features.sequences.wanted]
+key = "user"
+of = "wanted"
+length = 300
+"""
 
 RECIPE = """
 name = "feed"

@@ -7,17 +7,7 @@ from tempfile import mkdtemp
 
 from muma.app.config import read_recipe
 from muma.app.training import train_recipe
-from ranked_support import BLOCKS, write_feed
-
-WANTED = """
-[features.filters.wanted]
-kinds = ["click"]
-
-[features.sequences.wanted]
-key = "user"
-of = "wanted"
-length = 300
-"""
+from ranked_support import BLOCKS, WANTED, write_feed
 
 
 @cache

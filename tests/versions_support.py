@@ -14,17 +14,8 @@ from muma.app.stages import KIND, VERSION
 from muma.app.training import train_recipe
 from muma.candidates.storage import artifact_within, writer_within
 from muma.ranking.multi import MultiRanker
-from ranked_support import BLOCKS, write_feed
+from ranked_support import BLOCKS, WANTED, write_feed
 
-WANTED = """
-[features.filters.wanted]
-kinds = ["click"]
-
-[features.sequences.wanted]
-key = "user"
-of = "wanted"
-length = 300
-"""
 FEWER = "ranking.lists.first.trees=4"
 
 

@@ -6,27 +6,14 @@ import re
 import pytest
 
 from muma.app.config import read_recipe
-from muma.app.training import train_recipe
 from muma.cli.live import run_live
 from muma.errors import ServiceError
-from ranked_support import BLOCKS, write_feed
-
-WANTED = """
-[features.filters.wanted]
-kinds = ["click"]
-
-[features.sequences.wanted]
-key = "user"
-of = "wanted"
-length = 300
-"""
+from trained_support import trained
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    place = write_feed(tmp_path_factory.mktemp("live"), blocks=BLOCKS + WANTED)
-    train_recipe(read_recipe(place))
-    return place
+    return trained(tmp_path_factory)
 
 
 def run(recipe, **more):

@@ -23,17 +23,8 @@ from muma.serving.reading import Known
 from muma.serving.recommending import Ask, Filters
 from muma.serving.rules.rule import UserState
 from muma.serving.rules.ruleset import RuleSet
-from ranked_support import BLOCKS, write_feed
+from ranked_support import BLOCKS, WANTED, write_feed
 
-WANTED = """
-[features.filters.wanted]
-kinds = ["click"]
-
-[features.sequences.wanted]
-key = "user"
-of = "wanted"
-length = 300
-"""
 GREEDY = 'policy={use = "muma.policy.greedy.Greedy"}'
 
 

@@ -15,8 +15,8 @@ from muma.events.log_folder import open_log
 from muma.serving.evidence.replay import replay
 from muma.serving.http.app import build
 from muma.serving.recommending import Ask
-from ranked_support import BLOCKS
-from trained_support import WANTED, trained
+from ranked_support import BLOCKS, WANTED
+from trained_support import trained
 
 SOCIAL = """
 [features.blocks.near]

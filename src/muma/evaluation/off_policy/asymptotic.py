@@ -59,9 +59,12 @@ class Asymptotic:
         if count < 2:
             return dict.fromkeys(terms, (float("nan"), float("nan")))
         quantile = float(student.ppf(0.5 + self.config.level / 2, count - 1))
-        found = {}
-        for name, term in terms.items():
-            error_U = errors(term, units)
-            half = quantile * float(np.sqrt(error_U @ error_U / (count - 1) / count))
-            found[name] = term.value - half, term.value + half
-        return found
+        return {
+            name: self._ends(term.value, errors(term, units), quantile)
+            for name, term in terms.items()
+        }
+
+    def _ends(self, value: float, error_U: np.ndarray, quantile: float) -> tuple[float, float]:
+        count = len(error_U)
+        half = quantile * float(np.sqrt(error_U @ error_U / (count - 1) / count))
+        return value - half, value + half

@@ -14,31 +14,15 @@ Shape: U units.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-from pydantic import Field
-from scipy.stats import t as student
 
-from muma.config import Config
-from muma.evaluation.off_policy.estimator import Terms
-from muma.evaluation.off_policy.units import Units, errors
+from muma.evaluation.off_policy.asymptotic import Asymptotic
 
 STRAIGHT = 1e-9
 """A smaller `a` is taken for 0; the cubic's inverse would only lose digits."""
 
 
-class HallConfig(Config):
-    """Settings of `Hall`.
-
-    Attributes:
-        level: confidence level.
-    """
-
-    level: float = Field(default=0.95, gt=0, lt=1)
-
-
-class Hall:
+class Hall(Asymptotic):
     """Normal intervals with the skewness taken out.
 
     Example:
@@ -51,29 +35,13 @@ class Hall:
 
     name = "Hall"
 
-    def __init__(self, config: HallConfig = HallConfig()) -> None:
-        self.config = config
-
-    @property
-    def level(self) -> float:
-        """Confidence level."""
-        return self.config.level
-
-    def bounds(self, terms: Mapping[str, Terms], units: Units) -> dict[str, tuple[float, float]]:
-        """Ends for each estimator; NaN with fewer than two units."""
-        count = units.count
-        if count < 2:
-            return dict.fromkeys(terms, (float("nan"), float("nan")))
-        quantile = float(student.ppf(0.5 + self.config.level / 2, count - 1))
-        found = {}
-        for name, term in terms.items():
-            error_U = errors(term, units)
-            spread = float(np.sqrt(error_U @ error_U / (count - 1)))
-            step = spread / count**0.5
-            bend = float((error_U**3).mean()) / spread**3 / count**0.5 if spread > 0 else 0.0
-            low, high = (_straightened(x, bend) for x in (quantile, -quantile))
-            found[name] = term.value - step * low, term.value - step * high
-        return found
+    def _ends(self, value: float, error_U: np.ndarray, quantile: float) -> tuple[float, float]:
+        count = len(error_U)
+        spread = float(np.sqrt(error_U @ error_U / (count - 1)))
+        step = spread / count**0.5
+        bend = float((error_U**3).mean()) / spread**3 / count**0.5 if spread > 0 else 0.0
+        low, high = (_straightened(x, bend) for x in (quantile, -quantile))
+        return value - step * low, value - step * high
 
 
 def _straightened(x: float, bend: float) -> float:
