@@ -44,6 +44,17 @@ class Streaming:
     engine: Engine
     pump: Pump
 
+    def renew(self, *, clock: Callable[[], int]) -> None:
+        """Another engine and pump in place of ones that could not write; they stand where the store stands.
+
+        Raises:
+            StoreError, StreamError: the store or the stream cannot be read.
+        """
+        self.pump.abandon()
+        self.engine, self.pump = _driven(
+            self.config, self.world, self.stream, self.store, clock=clock
+        )
+
 
 def stream_folder(config: AppConfig) -> Path:
     """Where the recipe's event stream lives."""
@@ -67,32 +78,42 @@ def open_streaming(config: AppConfig, *, clock: Callable[[], int]) -> Iterator[S
         StreamError, StoreError: another process writes here, or something is damaged.
     """
     world = open_world(config, now_us=clock())
-    section = config.stream
     stream = _open_stream(config, world.log)
     store: LmdbStore | None = None
     try:
         _same_log(config, stream, world.log)
         store = LmdbStore(LmdbConfig(path=str(state_folder(config))))
-        engine = Engine(
-            world.plan,
-            catalogue=world.catalogue,
-            followers=world.followers,
-            store=store,
-            config=EngineConfig(memory_mib=section.memory_mib, dedup_horizon=section.dedup_horizon),
-        )
-        pump = Pump(
-            stream, engine, store,
-            config=PumpConfig(
-                most_at_once=section.most_at_once, checkpoint_s=section.checkpoint_s
-            ),
-            clock=clock, checkpoint=store.checkpoint,
-            retain=_retention(stream, store) if section.keep == "needed" else None,
-        )  # fmt: skip
+        engine, pump = _driven(config, world, stream, store, clock=clock)
         yield Streaming(config, world, stream, store, engine, pump)
     finally:
         if store is not None:
             store.close()
         stream.close()
+
+
+def _driven(
+    config: AppConfig,
+    world: World,
+    stream: FileStream,
+    store: LmdbStore,
+    *,
+    clock: Callable[[], int],
+) -> tuple[Engine, Pump]:
+    section = config.stream
+    engine = Engine(
+        world.plan,
+        catalogue=world.catalogue,
+        followers=world.followers,
+        store=store,
+        config=EngineConfig(memory_mib=section.memory_mib, dedup_horizon=section.dedup_horizon),
+    )
+    pump = Pump(
+        stream, engine, store,
+        config=PumpConfig(most_at_once=section.most_at_once, checkpoint_s=section.checkpoint_s),
+        clock=clock, checkpoint=store.checkpoint,
+        retain=_retention(stream, store) if section.keep == "needed" else None,
+    )  # fmt: skip
+    return engine, pump
 
 
 def open_reader(config: AppConfig, world: World) -> tuple[FeatureReader, LmdbStore]:

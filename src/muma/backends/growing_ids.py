@@ -323,10 +323,8 @@ class _View(Vocabulary):
         """See `Vocabulary.index`; here without tables."""
         if self._shared is None:
             return super().index(raw)
-        key: int | str | None = raw
-        if self.ids.dtype == pl.Int64:
-            key = _as_integer(raw)
-        found = len(self) if key is None else self._shared.get(key, len(self))
+        key = _as_integer(raw) if self.ids.dtype == pl.Int64 else raw
+        found = self._shared.get(key, len(self))
         return found if found < len(self) else super().index(raw)  # which says what is wrong
 
     def _lookup(self, raw: pl.Series) -> pl.Series:
@@ -345,15 +343,6 @@ def _walk(fd: int, size: int) -> Iterator[Head | Flaw]:
         if isinstance(head, Flaw):
             return
         at = head.end
-
-
-def _as_integer(text: str) -> int | None:
-    """The integer that a text spells, in the one way that ids are spelled; else None."""
-    try:
-        value = int(text)
-    except ValueError:
-        return None
-    return value if str(value) == text else None
 
 
 def _numbered(values: Sequence[int | str]) -> dict[int | str, int]:

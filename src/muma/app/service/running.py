@@ -27,6 +27,7 @@ from muma.serving.facts import ItemFacts
 from muma.serving.reading import HIDDEN, Known, LiveReader
 
 LOG = logging.getLogger(__name__)
+AGAIN_S = 1.0  # between two tries to go on after the store could not be written
 IDLE_S = 0.05  # between two looks at the stream when nobody has said that events came
 
 
@@ -160,30 +161,49 @@ class Running:
         self._reader = LiveReader(history, columns)
 
     def _start(self) -> None:
-        section, pump = self.config.stream, self.opened.pump
+        section = self.config.stream
         bounds = IntakeConfig(
             queue_events=section.queue_events, lag_events=section.lag_events,
             most_at_once=min(section.most_at_once, section.queue_events),
         )  # fmt: skip
-        self.intake = Intake(self.opened.stream, config=bounds, clock=self._clock, lag=pump.lag)
+        self.intake = Intake(self.opened.stream, config=bounds, clock=self._clock, lag=self._lag)
         self._stop = threading.Event()
         self._failure = _Failure()
         self._thread = threading.Thread(target=self._follow, name="muma-pump", daemon=True)
         self._thread.start()
 
     def _follow(self) -> None:
-        pump, stop = self.opened.pump, self._stop
         with self._failure:
-            while not stop.is_set():
-                with self.turn:
-                    self.pulse = pump.step()
-                if self.pulse.read:
-                    self.on_step()
-                else:
-                    pump.settle()
-                    self._come.wait(IDLE_S)
-                    self._come.clear()
-            self.pulse = pump.close()
+            while not self._stop.is_set():
+                try:
+                    self._one_step()
+                except StoreError as error:  # a full disk, say: go on from what was committed
+                    self._failure.note(error)
+                    self._stop.wait(AGAIN_S)
+                    self._renew()
+            self.pulse = self.opened.pump.close()
+
+    def _one_step(self) -> None:
+        pump = self.opened.pump
+        with self.turn:
+            self.pulse = pump.step()
+        if self.pulse.read:
+            self.on_step()
+        else:
+            pump.settle()
+            self._failure.over()
+            self._come.wait(IDLE_S)
+            self._come.clear()
+
+    def _renew(self) -> None:
+        """Another engine; when the store cannot be read either, the next step says so again."""
+        try:
+            self.opened.renew(clock=self._clock)
+        except StoreError as error:
+            self._failure.note(error)
+
+    def _lag(self) -> int:
+        return self.opened.pump.lag()
 
     def _ids(self) -> tuple[Vocabulary, Vocabulary]:
         with self._change:
@@ -216,11 +236,23 @@ class _Failure:
 
     error: BaseException | None = None
 
+    def note(self, error: BaseException) -> None:
+        """It failed, and is tried again."""
+        if self.error is None:
+            LOG.error("features are not kept up to date just now", exc_info=error)
+        self.error = error
+
+    def over(self) -> None:
+        """It works."""
+        if self.error is not None:
+            LOG.info("features are kept up to date again")
+        self.error = None
+
     def __enter__(self) -> _Failure:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        self.error = error
+        self.error = error if error is not None else self.error
         if error is not None:
             LOG.error("features are no longer kept up to date", exc_info=error)
         return True

@@ -169,6 +169,13 @@ class Pump:
             self._copier.shutdown()
         return self._pulse(0, self._clock())
 
+    def abandon(self) -> None:
+        """Stop without writing, after a step that failed; what was committed stays. Safe to call twice."""
+        self._closed = True
+        self._commit = self._copy = None
+        self._committer.shutdown()
+        self._copier.shutdown()
+
     def lag(self) -> int:
         """Events on disk that are not applied yet."""
         done = self.engine.offsets

@@ -30,6 +30,9 @@ from muma.serving.recommending import Evidence
 RECORD = 8192  # bytes of evidence beside its largest array, as the queue counts
 FEWEST = 4 * RECORD  # bytes that a queue must take
 LOOK_S = 0.004  # between two looks at the queue while answers are given
+FAILING_S = (
+    5.0  # after a loss, while nothing has been written since; then it is for the next to try
+)
 QUIET_S = 1.0  # without any, after which the thread sleeps until it is woken
 
 
@@ -116,6 +119,7 @@ class EvidenceLog:
         self._put = self._durable = self._lost = self._late = self._bytes = 0
         self._slowest_us = 0
         self._failing: str | None = None
+        self._failed_at = time.monotonic()
         self._unsynced: list[int] = []  # when each was put, nanoseconds
         self._sync_ns = 0  # what the disk has lately taken
         self._thread = threading.Thread(target=self._run, name="muma-evidence", daemon=True)
@@ -129,7 +133,7 @@ class EvidenceLog:
             self._put += 1
             if self._closed or self._queued + size > self._most:
                 self._lost += 1
-                self._failing = "closed" if self._closed else "too much is waiting to be written"
+                self._fail("closed" if self._closed else "too much is waiting to be written")
                 return False
             self._queued += size
             self._queue.append((evidence, now))
@@ -168,7 +172,7 @@ class EvidenceLog:
             waiting = self._put - self._durable - self._lost
             return Stats(
                 self._put, self._durable, self._lost, waiting, self._late,
-                self._slowest_us, self._bytes, self._failing,
+                self._slowest_us, self._bytes, self._trouble(),
             )  # fmt: skip
 
     def retain(self) -> int:
@@ -298,10 +302,18 @@ class EvidenceLog:
                 self._failing = None
             self._settled.notify_all()
 
+    def _fail(self, why: str) -> None:
+        self._failing, self._failed_at = why, time.monotonic()
+
+    def _trouble(self) -> str | None:
+        """Why writing fails; who is not asked for want of readiness could never show that it works."""
+        recent = self._closed or time.monotonic() - self._failed_at < FAILING_S
+        return self._failing if recent else None
+
     def _lose(self, count: int, why: str) -> None:
         with self._settled:
             self._lost += count
-            self._failing = why
+            self._fail(why)
             self._settled.notify_all()
 
     def _tidy(self) -> None:
@@ -309,4 +321,4 @@ class EvidenceLog:
             self.retain()
         except OSError as error:
             with self._lock:
-                self._failing = error.strerror or str(error)
+                self._fail(error.strerror or str(error))

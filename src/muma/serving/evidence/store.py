@@ -26,7 +26,8 @@ class Stats:
         late: of what is durable, what took longer than promised.
         slowest_us: longest time from hand-over to disk, microseconds.
         bytes: written.
-        failing: why the last write failed; None when it did not.
+        failing: why the last write failed; None when it did not, or when that is some seconds ago and
+            nothing came since.
     """
 
     put: int = 0
