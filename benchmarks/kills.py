@@ -14,6 +14,7 @@ here, and makes the exit code 1.
 from __future__ import annotations
 
 import argparse
+import json
 import threading
 import time
 from collections import Counter
@@ -46,6 +47,7 @@ class Round:
         name: event ids and request ids begin with it.
         batch: events of one request.
         acked, doubt: numbers of the first events of batches that were and were not acknowledged.
+        bodies: of the batches in doubt.
         answered: request id -> when its answer came, monotonic seconds.
         killed_at: monotonic seconds.
     """
@@ -54,6 +56,7 @@ class Round:
     batch: int
     acked: list[int] = field(default_factory=list)
     doubt: list[int] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     answered: dict[str, float] = field(default_factory=dict)
     killed_at: float = 0.0
 
@@ -61,6 +64,8 @@ class Round:
         """Note what became of a request."""
         if call.route == "events":
             (self.acked if status == 200 else self.doubt).append(call.first)
+            if status != 200:
+                self.bodies.append(call.data.partition(b"\r\n\r\n")[2])
         elif status == 200:
             self.answered[f"{self.name}-{call.number}"] = time.monotonic()
 
@@ -77,8 +82,8 @@ def one_life(
     over = threading.Event()
 
     def kill() -> None:
-        server.kill()
         now.killed_at = time.monotonic()
+        server.kill()
         over.set()
 
     timer = threading.Timer(after_s, kill)
@@ -98,16 +103,11 @@ def lost_decisions(server: served.Server, then: Round, *, most: int) -> list[flo
     return [(then.killed_at - then.answered[name]) * 1e3 for name in gone]
 
 
-def send_again(server: served.Server, then: Round, users: list[str], items: list[str]) -> None:
-    """The batches whose answer never came: the same ids; what else they hold does not matter."""
+def send_again(server: served.Server, then: Round) -> None:
+    """The batches whose answer never came, as they were."""
     link = served.Link(server)
-    for first in then.doubt:
-        events = [
-            {"event_id": name, "user_id": users[n % len(users)], "kind": "click",
-             "item_id": items[n % len(items)]}
-            for n, name in enumerate(then.ids([first]))
-        ]  # fmt: skip
-        link.post("/v1/events", events)
+    for body in then.bodies:
+        link.post("/v1/events", json.loads(body))
 
 
 def number(event_id: str) -> int:
@@ -165,7 +165,7 @@ def killed(
             before = rounds[-1]
             lost += lost_decisions(server, before, most=300)
             asked += min(len(before.answered), 300)
-            send_again(server, before, users, items)
+            send_again(server, before)
         if n == kills:
             server.stop()
             break
