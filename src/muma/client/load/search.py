@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from muma.client.load.load import LoadResult
 
+LEAST = 1.0  # a second: what bears less bears nothing
+
 
 @dataclass(frozen=True)
 class Borne:
@@ -65,7 +67,7 @@ def highest_rate(
             low, rate = rate, rate * 2
         else:
             high = rate
-    while high is not None and high - low > within * high:
+    while high is not None and high > LEAST and high - low > within * high:
         middle = round((low + high) / 2, 1)
         if borne(middle):
             low = middle
