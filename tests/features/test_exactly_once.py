@@ -58,7 +58,7 @@ engine = Engine(plan, catalogue=catalogue, store=store, config=EngineConfig(memo
 now = lambda: int(frame["timestamp"][-1])
 pump = Pump(stream, engine, store, config=PumpConfig(most_at_once=30_000), clock=now)
 streaming._history = lambda config: {}
-streaming._write_history = lambda config, log, whole: None
+streaming._write_history = lambda *_, **__: None
 opened = Streaming(None, World(plan, log, catalogue, Followers.nobody()), stream, store, engine, pump)
 
 def each(pulse):
