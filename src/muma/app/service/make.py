@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -70,6 +71,7 @@ class Opened:
         previews: what other rules would change.
         answering: the hold on the run's versions.
         learner: teaches the policy; None for one that does not learn.
+        held: what is released by `close`, the last that was opened first.
     """
 
     service: Service
@@ -80,15 +82,12 @@ class Opened:
     keys: KeyFile
     previews: PreviewsHeld
     answering: Answering
-    learner: Learner | None = None
+    learner: Learner | None
+    held: ExitStack
 
     def close(self) -> None:
         """Write what waits and release everything; safe to call twice."""
-        if self.learner is not None:
-            self.learner.close()
-        self.running.close()
-        self.evidence.close()
-        self.answering.close()
+        self.held.close()
 
 
 def make(
@@ -117,22 +116,16 @@ def open_service(config: AppConfig, *, time_of: Time = "now", speed: float = 1.0
         ConfigError: the recipe is wrong.
         StreamError, StoreError: another process serves this run, or something is damaged.
     """
-    folder, section = config.folder, config.serving
-    log = open_log(folder / "log")
+    section = config.serving
+    log = open_log(config.folder / "log")
     bundle = bundle_of(config, log)
     until = bundle.learned_until if section.begin == "test" else None
     clock = log_clock(log, until, speed=speed) if time_of == "log" else machine_clock
-    engine_config = EngineConfig(
-        seed=section.explore, editorial=section.editorial, similar=section.similar
-    )
-    policy = build(config.policy, where="policy", methods=("next_slot", "expected"))
-    running = Running(config, clock=clock, until=until)
-    if isinstance(clock, LogClock):
-        clock.not_before(running.newest() + 1)
+    held = ExitStack()
     try:
-        return _opened(config, log, bundle, policy, running, engine_config, clock)
+        return _opened(config, log, bundle, clock, until, held)
     except BaseException:
-        running.close()
+        held.close()
         raise
 
 
@@ -140,40 +133,33 @@ def _opened(
     config: AppConfig,
     log: EventLog,
     bundle: Bundle,
-    policy: Policy,
-    running: Running,
-    engine_config: EngineConfig,
     clock: Callable[[], int],
+    until: int | None,
+    held: ExitStack,
 ) -> Opened:
-    answering = Answering(versions_of(config))
-    try:
-        return _made(config, log, bundle, policy, running, engine_config, clock, answering)
-    except BaseException:
-        answering.close()
-        raise
-
-
-def _made(
-    config: AppConfig,
-    log: EventLog,
-    bundle: Bundle,
-    policy: Policy,
-    running: Running,
-    engine_config: EngineConfig,
-    clock: Callable[[], int],
-    answering: Answering,
-) -> Opened:
-    folder, name = config.folder, config.serving.tenant
+    folder, section = config.folder, config.serving
+    name = section.tenant
+    policy = build(config.policy, where="policy", methods=("next_slot", "expected"))
+    answering = held.enter_context(closing(Answering(versions_of(config))))
+    evidence_log = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
+    evidence = held.enter_context(closing(evidence_log))
+    running = held.enter_context(closing(Running(config, clock=clock, until=until)))
+    if isinstance(clock, LogClock):
+        clock.not_before(running.newest() + 1)
     versions = Versions(bundle, item_facts(log), RuleSet(), policy)
     shelf, rule_store = Shelf(config, log), RuleStore(folder / "rules", clock=clock)
+    engine_config = EngineConfig(
+        seed=section.explore, editorial=section.editorial, similar=section.similar
+    )
     engine = ServingEngine(
         versions, running, users=running.users, config=engine_config,
         past=Past(shelf.get, rule_store.at),
     )  # fmt: skip
-    evidence = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
     book = ConsentBook(folder / "consent.jsonl", clock=clock)
     consents = ConsentsHeld(config, running, book, tenant=name, clock=clock)
     learner = _learner(config, policy, engine, running, evidence, clock)
+    if learner is not None:
+        held.enter_context(closing(learner))
     events = EventsIn(running, consents)
     items = ItemsHeld(engine, running, events, folder / "items.jsonl", clock=clock)
     running.on_step = items.sync
@@ -211,12 +197,11 @@ def _made(
             *((clock.go,) if isinstance(clock, LogClock) else ()),
             *((learner.start,) if learner is not None else ()),
         ),
-        on_stop=(
-            *((learner.close,) if learner is not None else ()),
-            running.close, evidence.close, answering.close,
-        ),
+        on_stop=(held.close,),
     )  # fmt: skip
-    return Opened(service, engine, running, evidence, clock, keys, previews, answering, learner)
+    return Opened(
+        service, engine, running, evidence, clock, keys, previews, answering, learner, held
+    )
 
 
 def _learner(

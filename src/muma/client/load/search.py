@@ -69,6 +69,8 @@ def highest_rate(
             high = rate
     while high is not None and high > LEAST and high - low > within * high:
         middle = round((low + high) / 2, 1)
+        if not low < middle < high:  # no tenth of a request lies between
+            break
         if borne(middle):
             low = middle
         else:
