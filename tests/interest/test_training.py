@@ -231,6 +231,23 @@ def test_precisions_train():
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
+@pytest.mark.parametrize("gate", ["gated.GatedFusion", "timed.TimedFusion"])
+def test_a_decay_trains_in_mixed_precision(gate):
+    """The recurrence stays in single precision, the other branch does not; the gate joins both."""
+    home = "muma.interest"
+    fading = {"use": f"{home}.decays.per_dimension.PerDimension"}
+    changes = {
+        "recurrent": {"use": f"{home}.decayed_lstm.DecayedLSTM", "decay": fading},
+        "fusion": {"use": f"{home}.gates.{gate}"},
+    }
+    losses = []
+    for kind in ("32-true", "bf16-mixed"):
+        settings = {**TINY, "network": {**TINY["network"], **changes}}
+        settings["training"] = {**TINY["training"], "precision": kind}
+        losses.append(InterestModel(parse(InterestConfig, settings)).fit(LOG).curve[-1])
+    assert losses[0]["train_loss"] == pytest.approx(losses[1]["train_loss"], rel=0.02)
+
+
 @pytest.mark.slow
 def test_two_processes_agree(tmp_path):
     """`torchrun` with two processes: both end with the same weights, and they learn."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -35,3 +36,12 @@ class Gate(Protocol):
             wait_BT: seconds from the event to the moment its vector is used, where it is known.
         """
         ...
+
+
+def between(global_BTD: Tensor, short_BTD: Tensor, share_BTD: Tensor) -> Tensor:
+    """`share` of the short-term view and the rest of the global one, [B, T, D].
+
+    Under mixed precision the views may come in different types; the wider one counts.
+    """
+    dtype = torch.promote_types(global_BTD.dtype, short_BTD.dtype)
+    return torch.lerp(global_BTD.to(dtype), short_BTD.to(dtype), share_BTD.to(dtype))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from muma.interest.gates.gate import GateConfig
+from muma.interest.gates.gate import GateConfig, between
 
 
 class GatedFusion(nn.Module):
@@ -24,4 +24,4 @@ class GatedFusion(nn.Module):
     def forward(self, short_BTD: Tensor, global_BTD: Tensor, wait_BT: Tensor | None) -> Tensor:  # noqa: ARG002
         """See `Gate`."""
         share_BTD = torch.sigmoid(self.gate(torch.cat([short_BTD, global_BTD], -1)))
-        return torch.lerp(global_BTD, short_BTD, share_BTD)
+        return between(global_BTD, short_BTD, share_BTD)

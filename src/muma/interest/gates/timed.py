@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from muma.errors import DataError
-from muma.interest.gates.gate import GateConfig
+from muma.interest.gates.gate import GateConfig, between
 
 
 class TimedFusion(nn.Module):
@@ -37,4 +37,4 @@ class TimedFusion(nn.Module):
             )
         wait_BT1 = torch.log1p(wait_BT)[..., None].to(short_BTD.dtype)
         share_BTD = torch.sigmoid(self.gate(torch.cat([short_BTD, global_BTD, wait_BT1], -1)))
-        return torch.lerp(global_BTD, short_BTD, share_BTD)
+        return between(global_BTD, short_BTD, share_BTD)
