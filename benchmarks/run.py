@@ -24,6 +24,7 @@ BENCHMARKS = {
     "fusion": ["fusion.py"],
     "interest_speed": ["interest_speed.py"],
     "interest": ["interest.py"],
+    "interest_rivals": ["interest.py", "--models", "hybrid", "lstm", "sasrec", "--no-blend"],
     "interest_100k": ["interest.py", "--data", "ml-100k", "--models", "hybrid"],
     "ranking": ["ranking.py"],
     "drift": ["drift.py"],

@@ -35,7 +35,7 @@ def rows() -> list[tuple[str, str, str]]:
     films, news = load("movielens"), load("globo")
     live, past, fused = load("features"), load("as_of"), load("fusion")
     network, ranked, whole = load("interest"), load("ranking"), load("pipeline")
-    small, rivals = load("interest_100k"), load("interest_seed1")
+    small, rivals = load("interest_100k"), load("interest_rivals")
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
     cause, coat, ctr = load("causal"), load("coat"), load("ctr")
     covered = load("interval_coverage")
@@ -190,11 +190,11 @@ def rows() -> list[tuple[str, str, str]]:
             trained,
         ),
         (
-            "... one seed: the network minus the LSTM alone, minus SASRec, each at its own learning rate",
+            "... three seeds of each: the network minus the LSTM alone, minus SASRec, each at its own learning rate",
             "; ".join(
                 difference(rivals, f"hybrid_minus_{k}_ndcg10_last200") for k in ("lstm", "sasrec")
             ),
-            "benchmarks/interest.py --models hybrid lstm sasrec --seeds 1 --no-blend",
+            "benchmarks/interest.py --models hybrid lstm sasrec --no-blend",
         ),
         (
             "MovieLens 100K, likewise: the blend with the network minus Markov + EASE",
