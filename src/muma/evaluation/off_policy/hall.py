@@ -26,6 +26,7 @@ class Hall(Asymptotic):
     """Normal intervals with the skewness taken out.
 
     Example:
+        >>> from muma.evaluation.off_policy.estimator import Terms
         >>> from muma.evaluation.off_policy.units import units_of
         >>> terms = {"IPS": Terms(np.array([0.0] * 95 + [1.0] * 5))}
         >>> low, high = Hall().bounds(terms, units_of(None, 100))["IPS"]

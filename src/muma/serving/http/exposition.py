@@ -42,7 +42,7 @@ class Metrics:
     Example:
         >>> metrics = Metrics()
         >>> metrics.add("muma_events_total", 3, outcome="accepted")
-        >>> [line for line in metrics.text().splitlines() if line.startswith("muma_events")]
+        >>> [line for line in metrics.text().splitlines() if "outcome" in line]
         ['muma_events_total{outcome="accepted"} 3']
     """
 
