@@ -39,6 +39,8 @@ def warm(engine: ServingEngine, clock: Callable[[], int]) -> None:
         for ask in (plain, own):
             try:
                 engine.answer(ask)
+                if user is not None:
+                    engine.user(user)
             except MumaError:  # whoever asks will be told
                 return
     gc.collect()
