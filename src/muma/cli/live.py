@@ -17,7 +17,7 @@ from muma.events.log_folder import open_log
 from muma.serving import loading
 
 COUNT, LATEST = 10, 5
-PATIENCE_S, LINE_S = 5.0, 5.0
+PATIENCE_S, LINE_S = 60.0, 5.0
 CATCH_UP_US = 60_000_000
 """The service's clock has run on by the time that the first events are sent."""
 
