@@ -47,9 +47,23 @@ class ArmRegressions:
         self._fresh_R = np.zeros(1, bool)  # row 0 is the prior
 
     def add(
-        self, item_E: np.ndarray, vector_EV: np.ndarray, reward_E: np.ndarray, time_E: np.ndarray
+        self,
+        item_E: np.ndarray,
+        vector_EV: np.ndarray,
+        reward_E: np.ndarray,
+        time_E: np.ndarray,
+        *,
+        source: tuple[int, int] | None = None,  # noqa: ARG002 - in memory, all rows are new
     ) -> None:
-        """Take in rows; the order of batches changes nothing but rounding."""
+        """Take in rows; the order of batches changes nothing but rounding.
+
+        Args:
+            item_E: dense item indices.
+            vector_EV: (1, interest vector) of each row.
+            reward_E: float64.
+            time_E: event times in microseconds; read with a half-life only.
+            source: of the feedback, for regressions in a store.
+        """
         half = self.config.half_life_us
         for item in np.unique(item_E).tolist():
             own = item_E == item
@@ -69,10 +83,37 @@ class ArmRegressions:
             self._time_R[row] = latest
             self._fresh_R[row] = False
         if len(item_E):
-            latest = max(self.time, int(time_E.max()))
-            if half is not None and latest > self.time:
-                self._fresh_R[:] = False  # everything is older by now
-            self.time = latest
+            self.grow_older(int(time_E.max()))
+
+    def grow_older(self, time: int) -> None:
+        """Weigh the past as of a moment, if that is later, microseconds."""
+        if self.config.half_life_us is not None and time > self.time:
+            self._fresh_R[:] = False  # everything is older by now
+        self.time = max(self.time, time)
+
+    def now(self) -> int:
+        """Latest event time taken in, microseconds; -1 for none."""
+        return self.time
+
+    @property
+    def row_width(self) -> int:
+        """Numbers of `row`."""
+        return self.width * (self.width + 1) + 2
+
+    def row(self, item: int) -> np.ndarray:
+        """All that is known of an arm: moments, rewards, square, time; float64 [V V + V + 2]."""
+        row = self._row[item]
+        last = [self._square_R[row], float(self._time_R[row])]
+        return np.concatenate([self._moment_RVV[row].ravel(), self._reward_RV[row], last])
+
+    def put(self, item: int, row_W: np.ndarray) -> None:
+        """Put what `row` gave in the place of what is known of an arm."""
+        row, square = self._row_of(item), self.width**2
+        self._moment_RVV[row] = row_W[:square].reshape(self.width, self.width)
+        self._reward_RV[row] = row_W[square:-2]
+        self._square_R[row], self._time_R[row] = row_W[-2], int(row_W[-1])
+        self._fresh_R[row] = False
+        self.grow_older(int(row_W[-1]))
 
     def moments(
         self, item_N: np.ndarray, vector_V: np.ndarray

@@ -14,6 +14,7 @@ from muma.policy.checks import check_feedback
 from muma.policy.linear_statistics import LinearConfig, LinearStatistics
 from muma.policy.policy import Feedback
 from muma.policy.sequential import SequentialPolicy
+from muma.policy.shared_linear import SharedLinear
 
 _FILE = "linear.npz"
 
@@ -25,11 +26,14 @@ class LinearPolicy(SequentialPolicy[L]):
 
     Args:
         config: the settings.
+        statistics: where the moments are kept; None: in memory.
     """
 
-    def __init__(self, config: L) -> None:
+    def __init__(
+        self, config: L, *, statistics: LinearStatistics | SharedLinear | None = None
+    ) -> None:
         self.config = config
-        self.statistics = LinearStatistics(config)
+        self.statistics = LinearStatistics(config) if statistics is None else statistics
 
     @property
     def as_of(self) -> int:
@@ -43,7 +47,8 @@ class LinearPolicy(SequentialPolicy[L]):
             DataError: besides, features are missing, of another width, or infinite.
         """
         check_feedback(feedback)
-        self.statistics.add(features_of(feedback), feedback.reward_E, feedback.time_E)
+        value_EF, source = features_of(feedback), feedback.source
+        self.statistics.add(value_EF, feedback.reward_E, feedback.time_E, source=source)
 
     def save(self, writer: Writer) -> None:
         """Write the settings and the moments."""
@@ -52,7 +57,7 @@ class LinearPolicy(SequentialPolicy[L]):
 
     @classmethod
     def load(cls, artifact: Artifact) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; the moments are in memory then."""
         config = load_config(artifact, config_type(cls))
         policy = cls(config)  # pyright: ignore[reportArgumentType] - config_type is that of cls
         policy.statistics = LinearStatistics.from_arrays(policy.config, artifact.arrays(_FILE))

@@ -133,13 +133,21 @@ class LinearStatistics:
         """Weight of the rows taken in; their number without a discount."""
         return 0.0 if self._moment_GG is None else float(self._moment_GG[0, 0])
 
-    def add(self, value_EF: np.ndarray, reward_E: np.ndarray, time_E: np.ndarray) -> None:
+    def add(
+        self,
+        value_EF: np.ndarray,
+        reward_E: np.ndarray,
+        time_E: np.ndarray,
+        *,
+        source: tuple[int, int] | None = None,  # noqa: ARG002 - in memory, all rows are new
+    ) -> None:
         """Take in rows.
 
         Args:
             value_EF: raw features; NaN is missing.
             reward_E: float64.
             time_E: event times in microseconds; read with a half-life only.
+            source: of the feedback, for moments in a store.
 
         Raises:
             DataError: another number of features than before, or an infinite one; nothing was learned.

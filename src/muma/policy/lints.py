@@ -16,10 +16,11 @@ from typing import ClassVar
 import numpy as np
 
 from muma.policy.linear_policy import LinearPolicy
-from muma.policy.linear_statistics import leaned
+from muma.policy.linear_statistics import LinearStatistics, leaned
 from muma.policy.linear_thompson import LinearThompsonConfig, judged
 from muma.policy.policy import Context
 from muma.policy.sequential import Judgement
+from muma.policy.shared_linear import SharedLinear
 from muma.ranking.ranker import Slate
 from muma.rng import derive
 
@@ -48,8 +49,13 @@ class LinTS(LinearPolicy[LinTSConfig]):
 
     name: ClassVar[str] = "lints"
 
-    def __init__(self, config: LinTSConfig = LinTSConfig()) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        config: LinTSConfig = LinTSConfig(),
+        *,
+        statistics: LinearStatistics | SharedLinear | None = None,
+    ) -> None:
+        super().__init__(config, statistics=statistics)
 
     def judge(self, slate: Slate, context: Context) -> Judgement:
         """Judge a request.

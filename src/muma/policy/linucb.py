@@ -20,10 +20,11 @@ from pydantic import Field
 
 from muma.policy.floor import Floor, floored, one_hot, rank
 from muma.policy.linear_policy import LinearPolicy
-from muma.policy.linear_statistics import LinearConfig, leaned
+from muma.policy.linear_statistics import LinearConfig, LinearStatistics, leaned
 from muma.policy.policy import Context
 from muma.policy.prior import Prior
 from muma.policy.sequential import Judgement
+from muma.policy.shared_linear import SharedLinear
 from muma.policy.softmax import softmax
 from muma.policy.stochastic_ucb import even_mix
 from muma.ranking.ranker import Slate
@@ -72,8 +73,13 @@ class LinUCB(LinearPolicy[LinUCBConfig]):
 
     name: ClassVar[str] = "linucb"
 
-    def __init__(self, config: LinUCBConfig = LinUCBConfig()) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        config: LinUCBConfig = LinUCBConfig(),
+        *,
+        statistics: LinearStatistics | SharedLinear | None = None,
+    ) -> None:
+        super().__init__(config, statistics=statistics)
 
     def index(self, slate: Slate) -> tuple[np.ndarray, np.ndarray]:
         """Expected reward and upper confidence bound of each candidate; two float64 [N].

@@ -22,12 +22,14 @@ import numpy as np
 from muma.artifact import Artifact, Writer
 from muma.candidates.storage import load_config, save_config
 from muma.errors import DataError
+from muma.features.store import StateStore
 from muma.policy.arm_regressions import ArmRegressions
 from muma.policy.checks import check_feedback
 from muma.policy.linear_statistics import leaned
 from muma.policy.linear_thompson import LinearThompsonConfig, judged
 from muma.policy.policy import Context, Feedback
 from muma.policy.sequential import Judgement, SequentialPolicy
+from muma.policy.shared_linear import SharedRegressions
 from muma.ranking.ranker import Slate
 from muma.rng import derive
 
@@ -43,6 +45,7 @@ class NeuralLinear(SequentialPolicy[NeuralLinearConfig]):
 
     Args:
         config: the settings.
+        store: keeps the regressions, for many workers; None: they are in memory.
 
     Example:
         >>> policy, time_E = NeuralLinear(), np.zeros(400, np.int64)
@@ -59,14 +62,33 @@ class NeuralLinear(SequentialPolicy[NeuralLinearConfig]):
 
     name: ClassVar[str] = "neural-linear"
 
-    def __init__(self, config: NeuralLinearConfig = NeuralLinearConfig()) -> None:
-        self.config = config
-        self._arms: ArmRegressions | None = None
+    def __init__(
+        self,
+        config: NeuralLinearConfig = NeuralLinearConfig(),
+        *,
+        store: StateStore | None = None,
+    ) -> None:
+        self.config, self._store = config, store
+        self._held: ArmRegressions | None = None
 
     @property
     def as_of(self) -> int:
         """Latest event time that was learned from, microseconds; -1 for nothing."""
-        return -1 if self._arms is None else self._arms.time
+        arms = self._arms
+        return -1 if arms is None else arms.now()
+
+    @property
+    def _arms(self) -> ArmRegressions | None:
+        """The regressions; None while nobody has learned."""
+        if self._held is None and self._store is not None:
+            width = SharedRegressions.width_in(self._store)
+            self._held = None if width is None else self._made(width)
+        return self._held
+
+    def _made(self, width: int) -> ArmRegressions:
+        if self._store is None:
+            return ArmRegressions(self.config, width)
+        return SharedRegressions(self.config, width, store=self._store)
 
     def judge(self, slate: Slate, context: Context) -> Judgement:
         """Judge a request.
@@ -107,26 +129,29 @@ class NeuralLinear(SequentialPolicy[NeuralLinearConfig]):
                 f"feedback of {len(feedback)} rows has vectors {shape}; neural-linear needs [rows, "
                 "width], the users' interest vectors: keep them with the decision"
             )
-        width = vector_ED.shape[1] + 1 if self._arms is None else self._arms.width
+        arms = self._arms
+        width = vector_ED.shape[1] + 1 if arms is None else arms.width
         vector_EV = _with_intercept(vector_ED, width)
-        if self._arms is None:
-            self._arms = ArmRegressions(self.config, width)
+        if arms is None:
+            arms = self._held = self._made(width)
         item_E, time_E = np.asarray(feedback.item_E), np.asarray(feedback.time_E)
-        self._arms.add(item_E, vector_EV, np.asarray(feedback.reward_E, np.float64), time_E)
+        reward_E = np.asarray(feedback.reward_E, np.float64)
+        arms.add(item_E, vector_EV, reward_E, time_E, source=feedback.source)
 
     def save(self, writer: Writer) -> None:
         """Write the settings and the regressions."""
         save_config(writer, self.config)
-        width = 0 if self._arms is None else self._arms.width
-        arrays = {} if self._arms is None else self._arms.arrays()
+        arms = self._arms
+        width = 0 if arms is None else arms.width
+        arrays = {} if arms is None else arms.arrays()
         writer.arrays(_FILE, {"width": np.array([width]), **arrays})
 
     @classmethod
     def load(cls, artifact: Artifact) -> Self:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; the regressions are in memory then."""
         policy, arrays = cls(load_config(artifact, NeuralLinearConfig)), artifact.arrays(_FILE)
         if width := int(arrays["width"][0]):
-            policy._arms = ArmRegressions.from_arrays(policy.config, width, arrays)
+            policy._held = ArmRegressions.from_arrays(policy.config, width, arrays)
         return policy
 
 

@@ -27,6 +27,7 @@ from muma.config import Config
 from muma.errors import StoreError
 from muma.features.store import Changes, Records, Snapshot, StateStore, TableChange
 from muma.policy.forgetting import Forgetting, Moments, Stationary
+from muma.policy.offsets import Offsets
 from muma.policy.policy import Feedback
 from muma.policy.statistics import columns
 
@@ -69,7 +70,7 @@ class SharedStatistics:
     ) -> None:
         self.config = config
         self.forgetting: Forgetting = Stationary() if forgetting is None else forgetting
-        self._store = store
+        self._store, self._offsets = store, Offsets(config.name)
         kind = type(self.forgetting)
         settings = getattr(self.forgetting, "config", None)
         rule = {
@@ -87,7 +88,7 @@ class SharedStatistics:
     def offsets(self) -> dict[int, int]:
         """Partition -> offset of the first row of feedback that is not in yet."""
         with self._store.snapshot() as view:
-            return self._offsets(view)
+            return self._offsets.read(view)
 
     def add(self, feedback: Feedback, value_E: np.ndarray | None = None) -> None:
         """See `Statistics.add`; feedback with a `source` is counted once.
@@ -153,15 +154,10 @@ class SharedStatistics:
         source: tuple[int, int] | None,
     ) -> Changes:
         total_1W = self._total(view)
-        blobs = {}
-        if source is not None:
-            offsets = self._offsets(view)
-            seen = self._seen(offsets, source)
-            item_E, value_E, time_E = item_E[seen:], value_E[seen:], time_E[seen:]
-            if len(item_E) == 0:
-                return Changes()
-            offsets[source[0]] = source[1] + seen + len(item_E)
-            blobs[f"{self.config.name}/offsets"] = json.dumps(offsets, sort_keys=True).encode()
+        seen, blobs = self._offsets.after(view, source, len(item_E))
+        if seen == len(item_E):
+            return Changes()
+        item_E, value_E, time_E = item_E[seen:], value_E[seen:], time_E[seen:]
         item_U, place_E = np.unique(item_E, return_inverse=True)
         row_UW = self._rows(view, item_U)
         self.forgetting.add(row_UW, place_E, value_E, time_E)
@@ -174,21 +170,6 @@ class SharedStatistics:
         records = Records(data, starts, np.full(len(item_U), length))
         change = TableChange(self.config.name, item_U.astype(np.uint64), records)
         return Changes([change], blobs=blobs)
-
-    def _seen(self, offsets: dict[int, int], source: tuple[int, int]) -> int:
-        """Number of rows of a batch that are in already."""
-        partition, first = source
-        reached = offsets.get(partition, 0)
-        if first > reached or min(source) < 0:
-            raise StoreError(
-                f"feedback of partition {partition} begins at offset {first}, but the statistics "
-                f"{self.config.name!r} hold it up to {reached}; send the rows from there first"
-            )
-        return reached - first
-
-    def _offsets(self, view: Snapshot) -> dict[int, int]:
-        held = view.blob(f"{self.config.name}/offsets")
-        return {} if held is None else {int(p): int(at) for p, at in json.loads(held).items()}
 
     def _total(self, view: Snapshot) -> np.ndarray:
         rule = view.blob(f"{self.config.name}/rule")
