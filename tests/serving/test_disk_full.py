@@ -12,20 +12,10 @@ import pytest
 
 from muma.app.config import read_recipe
 from muma.app.training import train_recipe
-from ranked_support import BLOCKS, write_feed
+from ranked_support import BLOCKS, WANTED, write_feed
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from served import serving
-
-WANTED = """
-[features.filters.wanted]
-kinds = ["click"]
-
-[features.sequences.wanted]
-key = "user"
-of = "wanted"
-length = 300
-"""
 
 
 @pytest.fixture

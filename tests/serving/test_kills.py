@@ -5,30 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from muma.app.config import read_recipe
-from muma.app.training import train_recipe
 from muma.client.load.load import LoadConfig
-from ranked_support import BLOCKS, write_feed
+from trained_support import trained
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from kills import WRONG, killed
 
-WANTED = """
-[features.filters.wanted]
-kinds = ["click"]
-
-[features.sequences.wanted]
-key = "user"
-of = "wanted"
-length = 300
-"""
-
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    place = write_feed(tmp_path_factory.mktemp("feed"), blocks=BLOCKS + WANTED)
-    train_recipe(read_recipe(place))
-    return place
+    return trained(tmp_path_factory)
 
 
 def kill(recipe, kills, seed):

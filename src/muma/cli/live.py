@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.live import Live
@@ -15,6 +16,10 @@ from muma.cli.terminal import escaped, now_us, out
 from muma.errors import ServiceError
 from muma.events.log_folder import open_log
 from muma.serving import loading
+
+if TYPE_CHECKING:  # they need the extra `serve`
+    from muma.app.service.live import Played
+    from muma.client import Client
 
 COUNT, LATEST = 10, 5
 PATIENCE_S, LINE_S = 60.0, 5.0
@@ -90,7 +95,7 @@ def run_live(
     out.print(f"stopped cleanly; what the service said is in {config.folder / 'service.log'}")
 
 
-def _change(client, user: str) -> None:  # noqa: ANN001 - muma.client.Client, imported late
+def _change(client: Client, user: str) -> None:
     """One user's answer before and after a click, through HTTP."""
     before = client.recommend(user=user, count=COUNT)
     if not before.items:
@@ -117,7 +122,7 @@ def _change(client, user: str) -> None:  # noqa: ANN001 - muma.client.Client, im
     )
 
 
-def _show(played, speed: float, seconds: float | None) -> None:  # noqa: ANN001 - of `play`
+def _show(played: Iterator[Played], speed: float, seconds: float | None) -> None:
     """What is being played, until it ends or Ctrl-C."""
     until = "Ctrl-C stops" if seconds is None else f"for {seconds:.0f} s"
     out.print(f"held-out events are played as they came, {speed:g} times as fast; {until}")
@@ -142,7 +147,7 @@ def _show(played, speed: float, seconds: float | None) -> None:  # noqa: ANN001 
         out.print(f"the last trouble: {escaped(last.trouble)}", soft_wrap=True)
 
 
-def _table(found) -> RenderableType:  # noqa: ANN001 - Played
+def _table(found: Played) -> RenderableType:
     table = titled("live", "the log's clock")
     for name in ("events", "a second", "viewers", "answers", "p50 ms", "p99 ms", "failed"):
         table.add_column(name, justify="right")
@@ -155,7 +160,7 @@ def _table(found) -> RenderableType:  # noqa: ANN001 - Played
     return table
 
 
-def _line(found) -> str:  # noqa: ANN001 - Played
+def _line(found: Played) -> str:
     return (
         f"{moment(found.at)}: {found.events:,} events of {len(found.users):,} viewers, "
         f"{found.answers:,} answers, p50 {found.quantile_ms(0.5):.1f} ms, "

@@ -159,8 +159,8 @@ def _listen(host: str, port: int) -> None:
 
 def _check_recipe(config: AppConfig, found: _Found) -> None:
     """What can be told without a run."""
-    build_policy = lambda: build(config.policy, where="policy", methods=("next_slot", "expected"))  # noqa: E731
-    found.got("policy", build_policy)
+    methods = ("next_slot", "expected")
+    found.got("policy", lambda: build(config.policy, where="policy", methods=methods))
     found.got("features", lambda: compile_features(config))
     section, sequences = config.serving, config.features.sequences
     if section.history not in sequences:
