@@ -38,7 +38,7 @@ def rows() -> list[tuple[str, str, str]]:
     small, rivals = load("interest_100k"), load("interest_rivals")
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
     cause, coat, ctr = load("causal"), load("coat"), load("ctr")
-    covered = load("interval_coverage")
+    covered, serving = load("interval_coverage"), load("serving")
     drift = load("drift")
     trained = "benchmarks/interest.py --models hybrid --recipes kuairand globo"
     return [
@@ -404,6 +404,22 @@ def rows() -> list[tuple[str, str, str]]:
                 f"{coat['mf_logistic_mse_gain_high']:+.3f}]"
             ),
             "benchmarks/coat.py",
+        ),
+        (
+            (
+                f"service over HTTP, {serving['candidates_median']:.0f} candidates, 1,000 events a second beside: lists at "
+                "100 a second, p50, p99; 10 of 100 own items at 50 a second, p50, p99; click to changed features, p99"
+            ),
+            (
+                f"{serving['p50_ms']:,.0f} ms, {serving['p99_ms']:,.0f} ms; {serving['rank_first_10_p50_ms']:.1f} ms, "
+                f"{serving['rank_first_10_p99_ms']:.1f} ms; {serving['freshness_ms_p99']:.0f} ms"
+            ),
+            "benchmarks/serving.py",
+        ),
+        (
+            "... start to ready, seconds; failed requests",
+            f"{serving['start_s']:.1f}; {serving['errors']}",
+            "benchmarks/serving.py",
         ),
     ]
 
