@@ -33,7 +33,7 @@ from muma.policy.held_statistics import HeldStatistics
 from muma.policy.once import judged_once
 from muma.policy.policy import Context, Policy
 from muma.ranking.ranker import Slate
-from muma.rng import derive
+from muma.rng import uniforms
 from muma.serving.bundle import IMPRESSIONS, LISTS, Bundle
 from muma.serving.composing import Told, compose
 from muma.serving.consent.consent import withheld
@@ -314,13 +314,16 @@ class ServingEngine:
 
     def _ranked(self, work: _Work, user: int, found: Proposed) -> Slate:
         """Candidates in the order of the ranker, or of the sources' scores without it."""
-        bundle = work.versions.bundle
-        plain = by_sources(found.item_N, found.score_NS, found.names)
-        if not len(found.item_N):
-            return plain
-        if work.left_us() < self.config.reserve_us:
+        if len(found.item_N) and work.left_us() < self.config.reserve_us:
             work.leave_out("rank", "no time was left")
-            return plain
+        elif len(found.item_N):
+            slate = self._by_ranker(work, user, found)
+            if slate is not None:
+                return slate
+        return by_sources(found.item_N, found.score_NS, found.names)
+
+    def _by_ranker(self, work: _Work, user: int, found: Proposed) -> Slate | None:
+        bundle = work.versions.bundle
         live_NF = np.full((len(found.item_N), len(bundle.features)), np.nan)
         try:
             off = withheld(work.ask)
@@ -334,7 +337,7 @@ class ServingEngine:
         except MumaError as error:
             LOG.warning("ranker failed", extra={"reason": str(error)})
             work.leave_out("rank", "the ranker failed")
-            return plain
+            return None
 
     def _filled(
         self, versions: Versions, ask: Ask, slate: Slate, ruling: Ruling
@@ -342,10 +345,10 @@ class ServingEngine:
         """Boosts, then slots; the slate in the order that the policy saw, and its boosts."""
         slate, boost_N = boosted(slate, ruling.boosts(slate.item_N))
         context = Context(ask.request_id, ask.time)
-        rng = derive(self.config.seed, ask.request_id)
+        u_K = uniforms(self.config.seed, ask.request_id, size=ask.count)
         slots = ruling.slots(slate.item_N)
         policy = judged_once(versions.policy)
-        filled = fill(policy, slate, context, ask.count, rng, slots.open_for)
+        filled = fill(policy, slate, context, u_K, slots.open_for, free_N=slots.free_N)
         return slate, filled, boost_N
 
     def _rechecked(
