@@ -72,6 +72,8 @@ class LmdbConfig(Config):
         sync: what a commit waits for: `"commit"`, the disk; `"snapshot"`, nothing.
         shared: several processes write it, all with `shared = true`, which needs `sync = "commit"`.
         wait_s: most that a sharing writer waits for its turn, seconds.
+        lock_s: how long opening waits for another writer to end, seconds; one that is killed holds its
+            lock until the system has taken it apart.
         snapshot_keep: newest snapshots kept.
         pace_mib_s: most that a snapshot writes in a second, MiB, so that it does not hold up the
             event stream's own writes to the same disk.
@@ -83,6 +85,7 @@ class LmdbConfig(Config):
     sync: Literal["commit", "snapshot"] = "snapshot"
     shared: bool = False
     wait_s: float = Field(default=30, ge=0)
+    lock_s: float = Field(default=0, ge=0)
     snapshot_keep: int = Field(default=2, ge=1)
     pace_mib_s: float = Field(default=64, gt=0)
 
@@ -125,7 +128,9 @@ class LmdbStore:
             self._open: Environment | None = self._reader()
             return
         with self._turn():
-            self._lock, alone = self.folder.share() if config.shared else (self.folder.lock(), True)
+            self._lock, alone = (
+                self.folder.share() if config.shared else (self.folder.lock(config.lock_s), True)
+            )
             try:
                 self._open = self._writer(alone)
             except BaseException:

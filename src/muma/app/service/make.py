@@ -165,7 +165,7 @@ def _opened(
     running.on_step = items.sync
     rules = RulesHeld(engine, rule_store)
     gate = PromotionGate(
-        engine, EvidenceReader(folder / "evidence"), lambda: running.opened.stream,
+        engine, EvidenceReader(folder / "evidence"), lambda: running.stream,
         config=config.serving.gate, reward=config.serving.reward, tenant=name, clock=clock,
     )  # fmt: skip
     models = ModelsHeld(
@@ -176,7 +176,7 @@ def _opened(
     previews = PreviewsHeld(engine, running, consents)
     tenant = Tenant(
         name=name,
-        engine=RememberingEngine(engine, evidence, consents, running.turn),
+        engine=RememberingEngine(engine, evidence, consents),
         intake=events,
         decisions=evidence,
         items=items,
@@ -222,7 +222,7 @@ def _learner(
     try:
         return Learner(
             pupil, store,
-            stream=lambda: running.opened.stream if running.is_open else None,
+            stream=lambda: running.stream,
             find=partial(evidence.get, tenant=section.tenant),
             since=clock() if first is None else first.time,
             item_of=_find_in(engine),
