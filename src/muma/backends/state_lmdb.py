@@ -235,7 +235,7 @@ class LmdbStore:
             environment = self._environment()
             txn, handles = environment.begin()
         try:
-            yield LmdbSnapshot(environment, txn, handles)
+            yield LmdbSnapshot(environment, txn, handles, committed=True)
         finally:
             txn.abort()
 
