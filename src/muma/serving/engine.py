@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from pydantic import Field
@@ -84,7 +85,8 @@ class Versions:
     rules: RuleSet
     policy: Policy
 
-    def names(self) -> dict[str, str]:
+    @cached_property
+    def names(self) -> Mapping[str, str]:
         """Part -> version, as answers tell it."""
         policy = getattr(self.policy, "version", type(self.policy).__name__)
         return {"models": self.bundle.version, "rules": self.rules.version, "policy": str(policy)}
@@ -188,7 +190,7 @@ class ServingEngine:
         items = self._composed(work, slate, filled, boost_N, ruling, sources, said_C)
         work.done("words")
         answer = Answer(
-            ask.request_id, items, tuple(work.degraded), work.versions.names(), known.as_of,
+            ask.request_id, items, tuple(work.degraded), work.versions.names, known.as_of,
             work.stages,
         )  # fmt: skip
         return Evidence(
@@ -237,7 +239,7 @@ class ServingEngine:
         told = Told(sources, [()] * len(filled), {}, np.zeros(len(slate)), None)
         items = compose(slate, filled, versions.facts, told)
         work.done("similar")
-        return Answer(ask.request_id, items, (), versions.names(), -1, work.stages)
+        return Answer(ask.request_id, items, (), versions.names, -1, work.stages)
 
     def user(self, user: str) -> Mapping[str, object]:
         """See `Recommending.user`."""
@@ -406,14 +408,14 @@ class ServingEngine:
                     ("rules", "rules", self._past.rules),
                 ):
                     name = wanted.get(part, "")
-                    if name != versions.names()[part]:
+                    if name != versions.names[part]:
                         changes[field] = get(name)
             except (UnknownIdError, ConfigError) as error:
                 raise ArtifactError(str(error)) from error
             if isinstance(rules := changes.get("rules"), RuleSet):
                 rules.prepare(versions.facts)
             versions = replace(versions, **changes)
-        if (names := versions.names()) != wanted:
+        if (names := versions.names) != wanted:
             gone = [f"{k} {v}" for k, v in wanted.items() if names.get(k) != v]
             raise ArtifactError(
                 f"{', '.join(gone)} made this answer and is not here; here is {names}"
