@@ -94,7 +94,7 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
             starts.append(server.start_s)
     with served.serving(served.RECIPE, sets) as server, served.beside() as pool:
         starts.append(server.start_s)
-        worker, link = server.worker(), served.Link(server)
+        worker, pump, link = server.worker(), server.pump(), served.Link(server)
 
         def load(**more: float | str) -> LoadResult:
             config = LoadConfig.model_validate({"events_per_s": EVENTS, **more})
@@ -108,13 +108,14 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
             "candidates_max": max(count), "degraded_at_first": len(first["degraded"]),
         }  # fmt: skip
         seconds = 5.0 if quick else 60.0
-        began, cpu = time.perf_counter(), served.cpu_s(worker)
+        began, cpu, cpu_pump = time.perf_counter(), served.cpu_s(worker), served.cpu_s(pump)
         base = load(rps=100.0, seconds=seconds)
         spent = time.perf_counter() - began
         result |= latency(base, "recommendations", "") | latency(base, "events", "events_batch_")
         result |= {
             "errors": base.errors,
             "service_cores": round((served.cpu_s(worker) - cpu) / spent, 3),
+            "pump_cores": round((served.cpu_s(pump) - cpu_pump) / spent, 3),
             "generator_cores": round(base.cpu_share, 3),
             "left_late_p99_ms": round(
                 float(np.percentile(base.routes["recommendations"].late_R, 99)) * 1e3, 3

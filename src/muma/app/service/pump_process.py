@@ -126,7 +126,7 @@ class PumpProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         env = dict.fromkeys(ONE_THREAD, "1") | os.environ
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own code
             [sys.executable, "-c", BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
         )
         with self._writing, self._change:
@@ -163,8 +163,8 @@ class PumpProcess:
             was_open |= report.settled
             try:
                 self.heard(report)
-            except MumaError as error:
-                LOG.error("a step of the pump is not taken note of", exc_info=error)
+            except MumaError:
+                LOG.exception("a step of the pump is not taken note of")
             with self._change:
                 self.report, self._asked = report, False
                 self.applied = report.applied or self.applied
