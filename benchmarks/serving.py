@@ -95,7 +95,7 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
             starts.append(server.start_s)
     with served.serving(served.RECIPE, sets) as server, served.beside() as pool:
         starts.append(server.start_s)
-        worker, link = server.worker(), served.Link(server)
+        worker, pump, link = server.worker(), server.pump(), served.Link(server)
 
         def load(**more: float | str) -> LoadResult:
             config = LoadConfig.model_validate({"events_per_s": EVENTS, **more})
@@ -110,7 +110,7 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
         }  # fmt: skip
         seconds = 5.0 if quick else 60.0
         core = [common.core_ms()]
-        began, cpu = time.perf_counter(), served.cpu_s(worker)
+        began, cpu, cpu_pump = time.perf_counter(), served.cpu_s(worker), served.cpu_s(pump)
         base = load(rps=100.0, seconds=seconds)
         spent = time.perf_counter() - began
         core.append(common.core_ms())
@@ -118,6 +118,7 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
         result |= {
             "errors": base.errors, "core_ms_before": round(core[0]), "core_ms_after": round(core[1]),
             "service_cores": round((served.cpu_s(worker) - cpu) / spent, 3),
+            "pump_cores": round((served.cpu_s(pump) - cpu_pump) / spent, 3),
             "generator_cores": round(base.cpu_share, 3),
             "left_late_p99_ms": round(
                 float(np.percentile(base.routes["recommendations"].late_R, 99)) * 1e3, 3

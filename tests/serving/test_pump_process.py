@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -134,12 +135,12 @@ def test_one_that_dies_while_it_is_paused_does_not_take_the_state(opened):
 
 
 def test_state_that_another_process_holds_is_said(config):
-    with pytest.raises(StoreError, match="another process is writing"):
-        holder = LmdbStore(LmdbConfig(path=str(state_folder(config))))
-        try:
+    holder = LmdbStore(LmdbConfig(path=str(state_folder(config))))
+    try:
+        with pytest.raises(StoreError, match="another process is writing"):
             open_service(config, time_of="log")
-        finally:
-            holder.close()
+    finally:
+        holder.close()
     open_service(config, time_of="log").close()  # nothing was left open
 
 
@@ -166,7 +167,7 @@ def test_when_its_service_is_killed_it_ends_and_the_state_is_free(recipe, config
 
 def alive(pid):
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False

@@ -19,7 +19,7 @@ the store. What then survives what:
 With `sync = "commit"` each commit waits for the disk, and the live file is always trusted.
 
 A full disk is an error and not a crash, because the file is written and never mapped for writing.
-Serve and commit in different processes where milliseconds count: LMDB's binding lets other Python
+Serve and commit in different processes where milliseconds count, as `muma serve` does: LMDB's binding lets other Python
 threads run at each key, so a thread that computes without rest slows down all others' reads.
 
 `lmdb_files.py` shows the folder, `lmdb_pages.py` the damage that is looked for at opening,

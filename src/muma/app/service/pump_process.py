@@ -45,6 +45,7 @@ class PumpProcess:
         acknowledged: asked how far the stream's partitions may be read.
         heard: told of each report, from a thread of its own.
         report: the last one.
+        applied: partition -> offset after its last applied event, as far as is known.
         trouble: why features are not kept up to date; None when they are.
     """
 
@@ -53,6 +54,7 @@ class PumpProcess:
         self.acknowledged: Callable[[], Mapping[int, Acknowledged]] = dict
         self.heard: Callable[[Report], object] = lambda _: None
         self.report = Report("starting")
+        self.applied: Mapping[int, int] = {}
         self.trouble: str | None = None
         self._kind = ""
         self._change = threading.Condition()
@@ -124,7 +126,7 @@ class PumpProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         env = dict.fromkeys(ONE_THREAD, "1") | os.environ
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own code
             [sys.executable, "-c", BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
         )
         with self._writing, self._change:
@@ -161,10 +163,11 @@ class PumpProcess:
             was_open |= report.settled
             try:
                 self.heard(report)
-            except MumaError as error:
-                LOG.error("a step of the pump is not taken note of", exc_info=error)
+            except MumaError:
+                LOG.exception("a step of the pump is not taken note of")
             with self._change:
                 self.report, self._asked = report, False
+                self.applied = report.applied or self.applied
                 again, self._again = self._again, False
                 if report.trouble is not None:
                     self._note(report.trouble, report.kind)

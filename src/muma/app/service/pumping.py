@@ -45,7 +45,10 @@ def main(first: bytes, orders: FileIO) -> None:
         first: a `First`.
         orders: lines of `Order`.
     """
-    for name in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C reaches the service, which says what to do
+    for name in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # Ctrl-C reaches the service, which says what to do
         signal.signal(name, signal.SIG_IGN)
     said = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever prints must not speak in between
@@ -109,7 +112,10 @@ class Pumping:
                 pump = pump or self._driven(world, stream, store)
                 left = self._step(pump)
                 ended = self._next(stream, 0.0 if left else LOOK_S)
-            except (StoreError, StreamError) as error:  # a full disk, say: go on from what was committed
+            except (
+                StoreError,
+                StreamError,
+            ) as error:  # a full disk, say: go on from what was committed
                 self.tell(Report("open", trouble=str(error), kind=type(error).__name__))
                 if pump is not None:
                     pump.abandon()
@@ -159,7 +165,9 @@ class Pumping:
         """Commit what was applied."""
         if pump is None:
             return ended
-        if ended.do == "gone":  # a copy under way would take its time: the store is taken over as after a kill
+        if (
+            ended.do == "gone"
+        ):  # a copy under way would take its time: the store is taken over as after a kill
             pump.settle()
             os._exit(0)
         try:

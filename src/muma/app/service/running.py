@@ -92,7 +92,7 @@ class Running:
 
     def lag(self) -> int:
         """Events on disk that are not applied yet."""
-        done = self.pump.report.applied
+        done = self.pump.applied
         return sum(end - done.get(p, 0) for p, end in self.stream.ends().items())
 
     def users(self) -> Vocabulary:
