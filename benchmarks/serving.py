@@ -116,7 +116,9 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
         core.append(common.core_ms())
         result |= latency(base, "recommendations", "") | latency(base, "events", "events_batch_")
         result |= {
-            "errors": base.errors, "core_ms_before": round(core[0]), "core_ms_after": round(core[1]),
+            "errors": base.errors,
+            "core_ms_before": round(core[0]),
+            "core_ms_after": round(core[1]),
             "service_cores": round((served.cpu_s(worker) - cpu) / spent, 3),
             "pump_cores": round((served.cpu_s(pump) - cpu_pump) / spent, 3),
             "generator_cores": round(base.cpu_share, 3),
