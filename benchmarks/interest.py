@@ -74,7 +74,7 @@ Values = dict[str, np.ndarray]
 
 def blends(name: str, sets: list[str], options: argparse.Namespace, valid: Fold, test: Fold):
     """Markov + EASE, and both with the network: values a seed, and the weights."""
-    settings = settings_of(name, sets, options.data)
+    settings = settings_of(name, sets, options.data, options.kernel)
     best: dict[str, Mapping[str, float]] = {}
     found: dict[str, list[Values]] = {"markov_ease": [], "blend": []}
     fitted = {}
@@ -189,7 +189,7 @@ def leave_last_out(options: argparse.Namespace, sets: list[str]) -> dict[str, ob
     for name in options.models:
         runs = [
             Run(
-                name, settings_of(name, sets, options.data), seed, f"{options.data}-{label}", fold,
+                name, settings_of(name, sets, options.data, options.kernel), seed, f"{options.data}-{label}", fold,
                 keep=not options.quick,
             ).measured()
             for seed in options.seeds
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="a.b=value of the settings")
     parser.add_argument("--epochs", type=int, help="instead of the ones of the settings")
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
+    parser.add_argument("--kernel", choices=["portable", "cpp"], help="of the decayed LSTMs")
     parser.add_argument("--tune", action="store_true", help="measure on validation, not on test")
     parser.add_argument("--no-blend", dest="blend", action="store_false")
     parser.add_argument("--recipes", nargs="*", default=[], help="recipes to compare blends on")

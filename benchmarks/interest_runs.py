@@ -112,9 +112,13 @@ LOGS: dict[str, Callable[[], EventLog]] = {
 }
 
 
-def settings_of(name: str, sets: Sequence[str], data: str = "ml-1m") -> Settings:
-    """A model's settings for a data set, with `a.b=value` on top."""
+def settings_of(
+    name: str, sets: Sequence[str], data: str = "ml-1m", kernel: str | None = None
+) -> Settings:
+    """A model's settings for a data set, with `a.b=value` and a decay's kernel on top."""
     settings = _put(BASE, MODELS[name])
+    if kernel and "decay" in (settings["network"]["recurrent"] or {}):
+        settings = _put(settings, {"network": {"recurrent": {"kernel": kernel}}})
     changes = CHANGES[data]
     if changes and settings["network"]["attention"] is None:
         changes = {**changes, "network": {**changes["network"], "attention": None}}
