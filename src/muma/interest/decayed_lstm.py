@@ -63,7 +63,7 @@ class DecayedLSTM(nn.Module):
     def forward(self, x_BTD: Tensor, gap_BT: Tensor) -> Tensor:
         """Outputs after each event, [B, T, D]."""
         if self.decay is None:
-            return self.cell(x_BTD)[0]
+            return self._plain(x_BTD)
         # the recurrence is short in arithmetic and long in time: half precision would only drift
         with torch.autocast(x_BTD.device.type, enabled=False):
             by_input, by_state, bias_input, bias_state = cell_weights(self.cell)
@@ -79,6 +79,14 @@ class DecayedLSTM(nn.Module):
             else:
                 h_TBD = output.apply(x_TBD, w_GD, u_GD, b_G, left_TB)
         return cast("Tensor", h_TBD).transpose(0, 1)
+
+    def _plain(self, x_BTD: Tensor) -> Tensor:
+        """Torch's own LSTM; in single precision where the processor has none in bfloat16."""
+        half = torch.is_autocast_enabled(x_BTD.device.type)
+        if x_BTD.device.type != "cpu" or not half or torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - torch has no other name for it
+            return self.cell(x_BTD)[0]
+        with torch.autocast("cpu", enabled=False):
+            return self.cell(x_BTD.to(self.cell.weight_hh_l0.dtype))[0]
 
     def step(self, x_BD: Tensor, gap_B: Tensor, carry_BSD: Tensor) -> Tensor:
         """The output and the cell after one more event, [B, 2, D]."""
