@@ -32,7 +32,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import common
-from interest_runs import LOGS, MODELS, QUICK, Run, measure, settings_of
+from interest_runs import LOGS, MODELS, PRECISION, QUICK, Run, measure, settings_of
 from movielens import Fold, folds
 from muma.app.config import AppConfig, read_recipe
 from muma.app.evaluation import evaluate_recipe
@@ -135,7 +135,7 @@ def recipe_comparison(recipe: str, options: argparse.Namespace) -> dict[str, obj
             "network": {"max_length": 50, "dropout": 0.3},
             "training": {
                 "threads": options.threads,
-                "precision": "bf16-mixed",
+                "precision": PRECISION,
                 "batching": {"length": 50, "size": 128},
             },
             "epochs": options.epochs or 10,
@@ -247,6 +247,7 @@ def main() -> None:
         "ties": "equal times: file order; equal scores: more popular item, then lower index",
         "quick": "one epoch of a small network: not a result" if options.quick else False,
         "seeds": len(options.seeds),
+        "precision": PRECISION,
         "seconds": round(time.perf_counter() - began, 1),
     }
     common.emit(result, as_json=options.json)

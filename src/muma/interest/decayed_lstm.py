@@ -82,11 +82,12 @@ class DecayedLSTM(nn.Module):
 
     def _plain(self, x_BTD: Tensor) -> Tensor:
         """Torch's own LSTM; in single precision where the processor has none in bfloat16."""
-        half = torch.is_autocast_enabled(x_BTD.device.type)
-        if x_BTD.device.type != "cpu" or not half or torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - torch has no other name for it
+        on_cpu = x_BTD.device.type == "cpu"
+        half = on_cpu and torch.is_autocast_enabled("cpu")
+        if not half or torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - no other name
             return self.cell(x_BTD)[0]
         with torch.autocast("cpu", enabled=False):
-            return self.cell(x_BTD.to(self.cell.weight_hh_l0.dtype))[0]
+            return self.cell(x_BTD.to(cell_weights(self.cell)[0].dtype))[0]
 
     def step(self, x_BD: Tensor, gap_B: Tensor, carry_BSD: Tensor) -> Tensor:
         """The output and the cell after one more event, [B, 2, D]."""
