@@ -3,6 +3,7 @@
     python benchmarks/interest.py --json                                     # hours on two cores
     python benchmarks/interest.py --models hybrid sasrec --seeds 1 --json    # a part of it
     python benchmarks/interest.py --models hybrid --tune --set training.learning_rate=0.004
+    python benchmarks/interest.py --ablation --kernel cpp --json             # decays, branches
     python benchmarks/interest.py --recipes kuairand globo --models --json   # global-time splits
     python benchmarks/interest.py --quick --json                             # trains very little
 
@@ -11,6 +12,10 @@ Order is time, and equal times keep the file's order; another order moves every 
 more. A user's last event is the test item, the one before it the validation item. `--tune` trains
 without the validation items and reports on them, with any `--set`; a test run trains on everything
 but the test items, for the number of epochs in the settings.
+
+`--ablation` compares every branch and decay on MovieLens 100K, trained for few epochs (`SHORT`): the
+learning rates are those that validation chose for the four networks without a decay, one grid for all
+(`RATES`); a decay runs at the rate of the network it is put into.
 
 Maskings: `last200` takes the newest 200 items of the user out of the list, as the published tables
 do; `seen` every item; `none` nothing. The blend adds Markov and EASE to one network; its weights are
@@ -32,7 +37,17 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import common
-from interest_runs import LOGS, MODELS, PRECISION, QUICK, Run, measure, settings_of
+from interest_runs import (
+    LOGS,
+    MODELS,
+    PRECISION,
+    QUICK,
+    SHORT,
+    Run,
+    measure,
+    rate_of,
+    settings_of,
+)
 from movielens import Fold, folds
 from muma.app.config import AppConfig, read_recipe
 from muma.app.evaluation import evaluate_recipe
@@ -187,13 +202,14 @@ def leave_last_out(options: argparse.Namespace, sets: list[str]) -> dict[str, ob
     mean: dict[str, Values] = {}
     result: dict[str, object] = {"users": fold.log.n_users, "items": fold.log.n_items}
     for name in options.models:
+        own = [*sets, *rate_of(name)] if options.ablation else sets
+        settings = settings_of(name, own, options.data, options.kernel)
         runs = [
             Run(
-                name, settings_of(name, sets, options.data, options.kernel), seed, f"{options.data}-{label}", fold,
-                keep=not options.quick,
+                name, settings, seed, f"{options.data}-{label}", fold, keep=not options.quick
             ).measured()
             for seed in options.seeds
-        ]  # fmt: skip
+        ]
         mean[name] = mean_of(runs)
         result[f"{name}_train_seconds"] = round(float(mean[name].pop("seconds")), 1)
         scores = [float(values[PRIMARY].mean()) for values in runs]
@@ -208,6 +224,7 @@ def leave_last_out(options: argparse.Namespace, sets: list[str]) -> dict[str, ob
         for name, found in bootstrap_means({n: v[key] for n, v in mean.items()}, seed=SEED).items():
             _interval(result, f"{name}_{flat}", found)
     pairs = [(options.models[0], other) for other in options.models[1:]]
+    pairs += [("lstm", name) for name in mean if name.startswith("lstm_") and "lstm" in mean]
     pairs += [("blend", "markov_ease"), ("blend", options.models[0])] if "blend" in mean else []
     for one, other in pairs:
         gap = paired_difference(mean[one][PRIMARY], mean[other][PRIMARY], seed=SEED)
@@ -230,11 +247,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
     parser.add_argument("--kernel", choices=["portable", "cpp"], help="of the decayed LSTMs")
     parser.add_argument("--tune", action="store_true", help="measure on validation, not on test")
+    parser.add_argument(
+        "--ablation", action="store_true", help="MovieLens 100K, few epochs, a rate for each model"
+    )
     parser.add_argument("--no-blend", dest="blend", action="store_false")
     parser.add_argument("--recipes", nargs="*", default=[], help="recipes to compare blends on")
     options = parser.parse_args()
     if options.quick:
         options.models, options.seeds = ["hybrid"], [1]
+    if options.ablation:
+        options.data, options.blend = "ml-100k", False
+        options.epochs = options.epochs or SHORT
     began = time.perf_counter()
     sets = [*(QUICK if options.quick else []), *options.set]
     sets.append(f"training.threads={options.threads}")
