@@ -13,9 +13,8 @@ more. A user's last event is the test item, the one before it the validation ite
 without the validation items and reports on them, with any `--set`; a test run trains on everything
 but the test items, for the number of epochs in the settings.
 
-`--ablation` compares every branch and decay on MovieLens 100K, trained for few epochs (`SHORT`): the
-learning rates are those that validation chose for the four networks without a decay, one grid for all
-(`RATES`); a decay runs at the rate of the network it is put into.
+`--ablation` compares every branch and decay on MovieLens 100K, all trained alike for few epochs at the
+learning rate that validation chose, of two, for each of the four networks without a decay (`SHORT`).
 
 Maskings: `last200` takes the newest 200 items of the user out of the list, as the published tables
 do; `seen` every item; `none` nothing. The blend adds Markov and EASE to one network; its weights are
@@ -45,7 +44,6 @@ from interest_runs import (
     SHORT,
     Run,
     measure,
-    rate_of,
     settings_of,
 )
 from movielens import Fold, folds
@@ -202,8 +200,7 @@ def leave_last_out(options: argparse.Namespace, sets: list[str]) -> dict[str, ob
     mean: dict[str, Values] = {}
     result: dict[str, object] = {"users": fold.log.n_users, "items": fold.log.n_items}
     for name in options.models:
-        own = [*sets, *rate_of(name)] if options.ablation else sets
-        settings = settings_of(name, own, options.data, options.kernel)
+        settings = settings_of(name, sets, options.data, options.kernel)
         runs = [
             Run(
                 name, settings, seed, f"{options.data}-{label}", fold, keep=not options.quick
@@ -247,9 +244,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
     parser.add_argument("--kernel", choices=["portable", "cpp"], help="of the decayed LSTMs")
     parser.add_argument("--tune", action="store_true", help="measure on validation, not on test")
-    parser.add_argument(
-        "--ablation", action="store_true", help="MovieLens 100K, few epochs, a rate for each model"
-    )
+    parser.add_argument("--ablation", action="store_true", help="on MovieLens 100K, few epochs")
     parser.add_argument("--no-blend", dest="blend", action="store_false")
     parser.add_argument("--recipes", nargs="*", default=[], help="recipes to compare blends on")
     options = parser.parse_args()
@@ -257,9 +252,8 @@ def main() -> None:
         options.models, options.seeds = ["hybrid"], [1]
     if options.ablation:
         options.data, options.blend = "ml-100k", False
-        options.epochs = options.epochs or SHORT
     began = time.perf_counter()
-    sets = [*(QUICK if options.quick else []), *options.set]
+    sets = [*(QUICK if options.quick else []), *(SHORT if options.ablation else []), *options.set]
     sets.append(f"training.threads={options.threads}")
     if options.epochs:
         sets.append(f"training.epochs={options.epochs}")
