@@ -3,6 +3,7 @@
     python benchmarks/interest.py --json                                     # hours on two cores
     python benchmarks/interest.py --models hybrid sasrec --seeds 1 --json    # a part of it
     python benchmarks/interest.py --models hybrid --tune --set training.learning_rate=0.004
+    python benchmarks/interest.py --ablation --kernel cpp --json             # decays, branches
     python benchmarks/interest.py --recipes kuairand globo --models --json   # global-time splits
     python benchmarks/interest.py --quick --json                             # trains very little
 
@@ -11,6 +12,9 @@ Order is time, and equal times keep the file's order; another order moves every 
 more. A user's last event is the test item, the one before it the validation item. `--tune` trains
 without the validation items and reports on them, with any `--set`; a test run trains on everything
 but the test items, for the number of epochs in the settings.
+
+`--ablation` compares every branch and decay on MovieLens 100K, all trained alike for few epochs at the
+learning rate that validation chose, of two, for each of the four networks without a decay (`SHORT`).
 
 Maskings: `last200` takes the newest 200 items of the user out of the list, as the published tables
 do; `seen` every item; `none` nothing. The blend adds Markov and EASE to one network; its weights are
@@ -32,7 +36,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import common
-from interest_runs import LOGS, MODELS, QUICK, Run, measure, settings_of
+from interest_runs import (
+    LOGS,
+    MODELS,
+    PRECISION,
+    QUICK,
+    SHORT,
+    Run,
+    measure,
+    settings_of,
+)
 from movielens import Fold, folds
 from muma.app.config import AppConfig, read_recipe
 from muma.app.evaluation import evaluate_recipe
@@ -74,7 +87,7 @@ Values = dict[str, np.ndarray]
 
 def blends(name: str, sets: list[str], options: argparse.Namespace, valid: Fold, test: Fold):
     """Markov + EASE, and both with the network: values a seed, and the weights."""
-    settings = settings_of(name, sets, options.data)
+    settings = settings_of(name, sets, options.data, options.kernel)
     best: dict[str, Mapping[str, float]] = {}
     found: dict[str, list[Values]] = {"markov_ease": [], "blend": []}
     fitted = {}
@@ -135,7 +148,7 @@ def recipe_comparison(recipe: str, options: argparse.Namespace) -> dict[str, obj
             "network": {"max_length": 50, "dropout": 0.3},
             "training": {
                 "threads": options.threads,
-                "precision": "bf16-mixed",
+                "precision": PRECISION,
                 "batching": {"length": 50, "size": 128},
             },
             "epochs": options.epochs or 10,
@@ -187,13 +200,13 @@ def leave_last_out(options: argparse.Namespace, sets: list[str]) -> dict[str, ob
     mean: dict[str, Values] = {}
     result: dict[str, object] = {"users": fold.log.n_users, "items": fold.log.n_items}
     for name in options.models:
+        settings = settings_of(name, sets, options.data, options.kernel)
         runs = [
             Run(
-                name, settings_of(name, sets, options.data), seed, f"{options.data}-{label}", fold,
-                keep=not options.quick,
+                name, settings, seed, f"{options.data}-{label}", fold, keep=not options.quick
             ).measured()
             for seed in options.seeds
-        ]  # fmt: skip
+        ]
         mean[name] = mean_of(runs)
         result[f"{name}_train_seconds"] = round(float(mean[name].pop("seconds")), 1)
         scores = [float(values[PRIMARY].mean()) for values in runs]
@@ -208,6 +221,7 @@ def leave_last_out(options: argparse.Namespace, sets: list[str]) -> dict[str, ob
         for name, found in bootstrap_means({n: v[key] for n, v in mean.items()}, seed=SEED).items():
             _interval(result, f"{name}_{flat}", found)
     pairs = [(options.models[0], other) for other in options.models[1:]]
+    pairs += [("lstm", name) for name in mean if name.startswith("lstm_") and "lstm" in mean]
     pairs += [("blend", "markov_ease"), ("blend", options.models[0])] if "blend" in mean else []
     for one, other in pairs:
         gap = paired_difference(mean[one][PRIMARY], mean[other][PRIMARY], seed=SEED)
@@ -228,14 +242,18 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="a.b=value of the settings")
     parser.add_argument("--epochs", type=int, help="instead of the ones of the settings")
     parser.add_argument("--threads", type=int, default=1, help="more only on an idle machine")
+    parser.add_argument("--kernel", choices=["portable", "cpp"], help="of the decayed LSTMs")
     parser.add_argument("--tune", action="store_true", help="measure on validation, not on test")
+    parser.add_argument("--ablation", action="store_true", help="on MovieLens 100K, few epochs")
     parser.add_argument("--no-blend", dest="blend", action="store_false")
     parser.add_argument("--recipes", nargs="*", default=[], help="recipes to compare blends on")
     options = parser.parse_args()
     if options.quick:
         options.models, options.seeds = ["hybrid"], [1]
+    if options.ablation:
+        options.data, options.blend = "ml-100k", False
     began = time.perf_counter()
-    sets = [*(QUICK if options.quick else []), *options.set]
+    sets = [*(QUICK if options.quick else []), *(SHORT if options.ablation else []), *options.set]
     sets.append(f"training.threads={options.threads}")
     if options.epochs:
         sets.append(f"training.epochs={options.epochs}")
@@ -246,6 +264,7 @@ def main() -> None:
         "ties": "equal times: file order; equal scores: more popular item, then lower index",
         "quick": "one epoch of a small network: not a result" if options.quick else False,
         "seeds": len(options.seeds),
+        "precision": PRECISION,
         "seconds": round(time.perf_counter() - began, 1),
     }
     common.emit(result, as_json=options.json)

@@ -26,6 +26,8 @@ BENCHMARKS = {
     "interest": ["interest.py"],
     "interest_rivals": ["interest.py", "--models", "hybrid", "lstm", "sasrec", "--no-blend"],
     "interest_100k": ["interest.py", "--data", "ml-100k", "--models", "hybrid"],
+    "interest_ablation": ["interest.py", "--ablation", "--kernel", "cpp"],
+    "interest_recipes": ["interest_recipes.py"],
     "ranking": ["ranking.py"],
     "drift": ["drift.py"],
     "pipeline": ["pipeline.py"],

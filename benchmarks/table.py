@@ -19,9 +19,16 @@ def load(name: str) -> dict:
     return json.loads((HERE / "results" / f"{name}.json").read_text())
 
 
-def ratio(value: float | None) -> str:
+def ratio(value: float | None, digits: int = 1) -> str:
     """A ratio, or that there was no peer."""
-    return "not measured" if value is None else f"{value:.1f}"
+    return "not measured" if value is None else f"{value:.{digits}f}"
+
+
+def until(found: dict, name: str) -> str:
+    """CPU seconds to the stated quality, or how far a bounded training came."""
+    seconds = found[f"until_{name}_s"]
+    best = found[f"until_{name}_best_ndcg10"]
+    return f"{seconds:.0f} s" if seconds is not None else f"not within its limit (best {best:.3f})"
 
 
 def difference(found: dict, key: str) -> str:
@@ -35,6 +42,7 @@ def rows() -> list[tuple[str, str, str]]:
     films, news = load("movielens"), load("globo")
     live, past, fused = load("features"), load("as_of"), load("fusion")
     network, ranked, whole = load("interest"), load("ranking"), load("pipeline")
+    speed = load("interest_speed")
     small, rivals = load("interest_100k"), load("interest_rivals")
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
     cause, coat, ctr = load("causal"), load("coat"), load("ctr")
@@ -218,6 +226,29 @@ def rows() -> list[tuple[str, str, str]]:
             "KuaiRand, the network alone minus the network with author, tags and duration fused",
             difference(network, "kuairand_network_minus_fused_ndcg10"),
             trained,
+        ),
+        (
+            (
+                "the network's training on MovieLens 100K, targets a CPU second over those of RecBole's: SASRec, "
+                f"GRU4Rec; CPU seconds to a validation NDCG@10 of {speed['until_ndcg10']}: ours (SASRec, GRU4Rec, the "
+                "network), RecBole's SASRec"
+            ),
+            (
+                f"{speed['training_ratio_recbole_sasrec']:.0f}, {speed['training_ratio_recbole_gru4rec']:.0f}; "
+                + ", ".join(until(speed, k) for k in ("sasrec", "gru4rec", "hybrid"))
+                + f"; {until(speed, 'recbole_sasrec')}"
+            ),
+            "benchmarks/interest_speed.py",
+        ),
+        (
+            "... a decayed LSTM's training time over nn.LSTM's, the worst of four decays and two widths: portable, C++ kernel",
+            f"{speed['decayed_lstm_ratio']:.2f}, {ratio(speed['decayed_lstm_cpp_ratio'], 2)}",
+            "benchmarks/interest_speed.py",
+        ),
+        (
+            "... serving by ONNX Runtime, one core: one event into a state; a user vector from 50 events",
+            f"{speed['one_step_ms']:.3f} ms; {speed['user_vector_ms']:.2f} ms",
+            "benchmarks/interest_speed.py",
         ),
         (
             "rank 200 candidates x 100 features, two engines of 100 trees, fused and ordered, p50 / p99",

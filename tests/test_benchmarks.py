@@ -18,6 +18,7 @@ NAMES = [
     "as_of",
     "interest_speed",
     "interest",
+    "interest_recipes",
     "fusion",
     "ranking",
     "drift",

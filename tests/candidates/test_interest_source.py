@@ -14,6 +14,7 @@ from muma.config import build, parse
 from muma.errors import ConfigError, MissingExtraError
 from muma.interest.histories import histories
 from muma.testing.candidate_suite import CandidateSuite
+from muma.testing.fusion_logs import media_log
 from muma.testing.logs import random_log, tiny_log
 from tests_support import RECIPE, write_small_log
 
@@ -95,6 +96,18 @@ def test_it_stands_in_recipes_with_tuning(tmp_path):
     report = evaluate_recipe(parse(AppConfig, recipe))
     assert report.models["net"].parameters["epochs"] in (1, 2)
     assert report.models["blend"].views["all"]["ndcg@10"].value > 0
+
+
+def test_a_source_may_be_removed_from_a_fitted_model():
+    log = media_log()
+    encoders = {"text": {"use": "muma.fusion.encoders.text.TextEncoder"}}
+    model = source(fusion={"encoders": encoders}).fit(log)
+    before = model.score(np.arange(8))
+    fewer = model.without("text")
+    assert (fewer.score(np.arange(8)) != before).any()
+    np.testing.assert_array_equal(model.score(np.arange(8)), before)
+    with pytest.raises(ConfigError, match="gaze"):
+        model.without("gaze")
 
 
 def test_keys_at_the_top_win_and_wrong_ones_are_named():

@@ -5,66 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_support import FORMS, assert_equal, inputs, loop, short_loop
 from muma.interest import lstm_function
 from muma.interest.lstm_function import OutputDecayedLSTM, blocks
 from muma.interest.lstm_function_short import ShortTermLSTM
 
 
-def loop(x_TBI, w_GI, u_GH, b_G, factor):
-    """Eq. (6), one operation after the other."""
-    h = c = x_TBI.new_zeros(x_TBI.shape[1], u_GH.shape[1])
-    found = []
-    for t, x_BI in enumerate(x_TBI):
-        i, f, o, g = (x_BI @ w_GI.T + h @ u_GH.T + b_G).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-        if factor is not None:
-            h = h * factor[t]
-        found.append(h)
-    return torch.stack(found)
-
-
-def short_loop(x_TBI, w_GI, u_GH, b_G, v_HH, loss_TB1):
-    """Baytas et al., one operation after the other."""
-    h = c = x_TBI.new_zeros(x_TBI.shape[1], u_GH.shape[1])
-    found = []
-    for t, x_BI in enumerate(x_TBI):
-        short = torch.tanh(c @ v_HH.T)
-        c = (c - short) + short * (1.0 - loss_TB1[t])
-        i, f, o, g = (x_BI @ w_GI.T + h @ u_GH.T + b_G).chunk(4, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-        found.append(h)
-    return torch.stack(found)
-
-
-def inputs(form, steps, users, width_in, width, dtype, seed=0):
-    """Random inputs of a recurrence, all of which want a gradient."""
-    make = torch.Generator().manual_seed(seed)
-
-    def normal(*shape, scale=1.0):
-        return (torch.randn(*shape, generator=make, dtype=dtype) * scale).requires_grad_()
-
-    scale = width**-0.5
-    weights = [
-        normal(steps, users, width_in),
-        normal(4 * width, width_in, scale=scale),
-        normal(4 * width, width, scale=scale),
-        normal(4 * width),
-    ]
-    last = {"none": 0, "one": 1, "each": width, "short": 1}[form]
-    share = torch.rand(steps, users, last, generator=make, dtype=dtype).requires_grad_()
-    if form == "short":
-        return [*weights, normal(width, width, scale=scale), share]
-    return [*weights, None if form == "none" else share]
-
-
 def pair(form):
     """The fast recurrence and the loop."""
     return (ShortTermLSTM.apply, short_loop) if form == "short" else (OutputDecayedLSTM.apply, loop)
-
-
-FORMS = ["none", "one", "each", "short"]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -131,18 +80,3 @@ def test_no_gradient_is_made_where_none_is_asked_for():
     assert w.grad is not None
     assert x.grad is None
     assert factor.grad is None
-
-
-def assert_equal(fast, slow, given_, tolerance):
-    """Outputs and all gradients agree, relative to the largest of each."""
-    found, expected = fast(*given_), slow(*given_)
-    weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(1), dtype=found.dtype)
-    wanted = [value for value in given_ if value is not None]
-    results = [
-        [result, *torch.autograd.grad((result * weight).sum(), wanted, allow_unused=True)]
-        for result in (found, expected)
-    ]
-    for one, other in zip(*results, strict=True):
-        two = torch.zeros_like(one) if other is None else other
-        scale = max(1.0, two.abs().max().item())
-        assert (one - two).abs().max().item() <= tolerance * scale

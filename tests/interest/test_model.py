@@ -115,6 +115,35 @@ def test_sources_are_fused_and_weighed():
     assert fitted.network.config.source_width == 8
 
 
+def test_a_source_that_is_removed_is_missing_and_the_model_itself_is_unchanged():
+    fitted = model(fusion=FUSION).fit(media_log())
+    histories, users = fitted.histories.sequences(np.arange(24), 10), np.arange(24)
+    before = fitted.users(histories, user_B=users)
+    fewer = fitted.without("text").users(histories, user_B=users)
+    assert np.isnan(fewer.weights["text"]).all()
+    known = ~np.isnan(fewer.weights["behaviour"])
+    np.testing.assert_allclose(fewer.weights["behaviour"][known], 1.0, atol=1e-6)
+    assert np.isfinite(fewer.user_BD).all()
+    assert (fewer.user_BD[0] != before.user_BD[0]).any()
+    after = fitted.users(histories, user_B=users)
+    np.testing.assert_array_equal(after.user_BD, before.user_BD)
+    with pytest.raises(ConfigError, match="gaze"):
+        fitted.without("gaze")
+    with pytest.raises(ConfigError, match="fuses no sources"):
+        model().fit(tiny_log({0: [0, 1]})).without("text")
+
+
+def test_users_of_no_event_and_of_one_train_and_are_served():
+    fitted = model().fit(tiny_log({0: [0, 1, 2], 1: [1], 2: [2, 0]}, n_users=4))
+    found = fitted.users(fitted.histories.sequences(np.arange(4), 10)).user_BD
+    assert np.isfinite(found).all()
+    assert (found[1] != 0).any()
+    assert (found[3] == 0).all()
+    alone = model().fit(tiny_log({0: [0], 1: [1]}))  # nothing to predict: no step is taken
+    assert alone.curve == []
+    assert np.isfinite(alone.users(alone.histories.sequences(np.arange(2), 10)).user_BD).all()
+
+
 def test_validation_is_ndcg_of_the_newest_events():
     log = random_log(5)
     fitted = model(validation_users=12).fit(log)

@@ -20,6 +20,7 @@ Shape: B users, U users of the vocabulary, I items of the vocabulary, F items wi
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -145,6 +146,18 @@ class InterestSource(ListingModel):
         """Take a network that was trained on `log` elsewhere, with checkpoints say, and return self."""
         self._model = model
         return self._install(histories(log, self.config.signal))
+
+    def without(self, *sources: str) -> Self:
+        """The same model, sharing all weights, to which these fused sources are missing.
+
+        Raises:
+            ConfigError: it has no such source.
+        """
+        self._fitted()
+        view = copy.copy(self)
+        view._model = self._model.without(*sources)  # noqa: SLF001 - of our own class
+        view._known = {}  # noqa: SLF001 - likewise
+        return view
 
     def save(self, writer: Writer) -> None:
         """Write the config, the order of ties and the network."""

@@ -3,14 +3,15 @@
     h_t = LSTM(x_t, h_{t-1}) decay(gap_t)
 
 The faded output is what the next step reads. A decay may instead let the short-term part of the
-cell fade (T-LSTM). Without a decay, torch's own LSTM runs.
+cell fade (T-LSTM). Without a decay, torch's own LSTM runs. Training can run a C++ kernel (extra
+`cpp`); serving never does, so that what it trained runs where there is no compiler.
 
 Shape: B users, T events, D width.
 """
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field
@@ -30,10 +31,13 @@ class DecayedLSTMConfig(Config):
     Attributes:
         width: D, of inputs and outputs.
         decay: how memory fades; a class of `muma.interest.decays`. None is a plain LSTM.
+        kernel: what trains a decay on the CPU: torch's operations, or C++ that is compiled on first
+            use. Both give the same numbers up to rounding.
     """
 
     width: int = Field(default=64, ge=1)
     decay: Spec | None = None
+    kernel: Literal["portable", "cpp"] = "portable"
 
 
 class DecayedLSTM(nn.Module):
@@ -59,7 +63,7 @@ class DecayedLSTM(nn.Module):
     def forward(self, x_BTD: Tensor, gap_BT: Tensor) -> Tensor:
         """Outputs after each event, [B, T, D]."""
         if self.decay is None:
-            return self.cell(x_BTD)[0]
+            return self._plain(x_BTD)
         # the recurrence is short in arithmetic and long in time: half precision would only drift
         with torch.autocast(x_BTD.device.type, enabled=False):
             by_input, by_state, bias_input, bias_state = cell_weights(self.cell)
@@ -68,12 +72,22 @@ class DecayedLSTM(nn.Module):
             b_G = _reorder(bias_input + bias_state)
             x_TBD = x_BTD.transpose(0, 1).to(dtype).contiguous()
             left_TB = self._left(gap_BT).to(dtype).transpose(0, 1).contiguous()
+            output, short = self._functions()
             if isinstance(self.decay, ShortTerm):
                 v_DD = self.decay.short.weight
-                h_TBD = ShortTermLSTM.apply(x_TBD, w_GD, u_GD, b_G, v_DD, 1.0 - left_TB)
+                h_TBD = short.apply(x_TBD, w_GD, u_GD, b_G, v_DD, 1.0 - left_TB)
             else:
-                h_TBD = OutputDecayedLSTM.apply(x_TBD, w_GD, u_GD, b_G, left_TB)
+                h_TBD = output.apply(x_TBD, w_GD, u_GD, b_G, left_TB)
         return cast("Tensor", h_TBD).transpose(0, 1)
+
+    def _plain(self, x_BTD: Tensor) -> Tensor:
+        """Torch's own LSTM; in single precision where the processor has none in bfloat16."""
+        on_cpu = x_BTD.device.type == "cpu"
+        half = on_cpu and torch.is_autocast_enabled("cpu")
+        if not half or torch.ops.mkldnn._is_mkldnn_bf16_supported():  # noqa: SLF001 - no other name
+            return self.cell(x_BTD)[0]
+        with torch.autocast("cpu", enabled=False):
+            return self.cell(x_BTD.to(cell_weights(self.cell)[0].dtype))[0]
 
     def step(self, x_BD: Tensor, gap_B: Tensor, carry_BSD: Tensor) -> Tensor:
         """The output and the cell after one more event, [B, 2, D]."""
@@ -85,6 +99,14 @@ class DecayedLSTM(nn.Module):
         if left_BD is not None and not isinstance(self.decay, ShortTerm):
             h_BD = h_BD * left_BD
         return torch.stack([h_BD, c_BD], 1)
+
+    def _functions(self) -> tuple[Any, Any]:
+        """What runs the recurrence: where the output fades, and where the cell does."""
+        if self.config.kernel == "cpp" and self.training:
+            from muma.interest import lstm_kernel  # noqa: PLC0415 - it needs a compiler
+
+            return lstm_kernel.OutputDecayedLSTM, lstm_kernel.ShortTermLSTM
+        return OutputDecayedLSTM, ShortTermLSTM
 
     def _left(self, gap: Tensor) -> Tensor:
         return cast("Decay", self.decay)(gap)

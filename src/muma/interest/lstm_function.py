@@ -43,19 +43,24 @@ def _backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
             if t:
                 grad_h_TBH[t - 1].addmm_(slope_BG, u_GH)
                 grad_c_BH.mul_(gate_TBG[t, :, width : 2 * width])
-    flat = slope_TBG.flatten(0, 1)
-    before = slope_TBG[1:].flatten(0, 1)
     grad_factor = None
     if factor is not None and ctx.needs_input_grad[4]:
         grad_factor = grad_h_TBH.mul_(gate_TBG[..., 2 * width : 3 * width]).mul_(tanh_TBH)
         if factor.shape[-1] == 1:
             grad_factor = grad_factor.sum(-1, keepdim=True)
+    return *input_gradients(ctx, slope_TBG, x_TBI, w_GI, h_TBH), grad_factor
+
+
+def input_gradients(
+    ctx: Any, slope_TBG: Tensor, x_TBI: Tensor, w_GI: Tensor, h_TBH: Tensor
+) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+    """Gradients of x, w, u and b from those of the gates before their functions."""
+    flat = slope_TBG.flatten(0, 1)
     return (
         (flat @ w_GI).view_as(x_TBI) if ctx.needs_input_grad[0] else None,
         flat.T @ x_TBI.flatten(0, 1),
-        before.T @ h_TBH[:-1].flatten(0, 1),
+        slope_TBG[1:].flatten(0, 1).T @ h_TBH[:-1].flatten(0, 1),
         flat.sum(0),
-        grad_factor,
     )
 
 

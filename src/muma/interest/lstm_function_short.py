@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from muma.interest.lstm_function import blocks, slopes
+from muma.interest.lstm_function import blocks, input_gradients, slopes
 
 
 def _backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
@@ -49,15 +49,11 @@ def _backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
             torch.mul(grad_c_BH, gate_TBG[t, :, width : 2 * width], out=grad_kept_TBH[t])
             torch.mul(grad_kept_TBH[t], by_short[t - begin], out=grad_short_TBH[t])
             torch.addmm(grad_kept_TBH[t], grad_short_TBH[t], v_HH, out=grad_c_BH)
-    flat = slope_TBG.flatten(0, 1)
     grad_loss_TB1 = None
     if ctx.needs_input_grad[5]:
         grad_loss_TB1 = -(grad_kept_TBH.mul_(short_TBH)).sum(-1, keepdim=True)
     return (
-        (flat @ w_GI).view_as(x_TBI) if ctx.needs_input_grad[0] else None,
-        flat.T @ x_TBI.flatten(0, 1),
-        slope_TBG[1:].flatten(0, 1).T @ h_TBH[:-1].flatten(0, 1),
-        flat.sum(0),
+        *input_gradients(ctx, slope_TBG, x_TBI, w_GI, h_TBH),
         grad_short_TBH.flatten(0, 1).T @ c_TBH[:-1].flatten(0, 1),
         grad_loss_TB1,
     )

@@ -11,6 +11,7 @@ Shape: B users, L events, D width, K interests, I items, S rows of the table.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from muma.artifact import Artifact, Writer
 from muma.config import Config, Spec, build, parse
-from muma.errors import DataError, NotFittedError
+from muma.errors import ConfigError, DataError, NotFittedError
 from muma.events.event import EventLog
 from muma.events.interactions import Signal
 from muma.features.feature import Sequences
@@ -237,6 +238,26 @@ class InterestModel:
         share_BS = np.concatenate(weights) if names else np.empty((len(at_B), 0))
         shares = {name: share_BS[:, at] for at, name in enumerate(names)}
         return Interests(np.concatenate(parts), as_of_B, shares)
+
+    def without(self, *sources: str) -> Self:
+        """The same model, sharing all weights, to which these sources are missing.
+
+        Raises:
+            ConfigError: it has no such source.
+            NotFittedError: `fit` was not called.
+        """
+        task = self._fitted()
+        if task.fusion is None:
+            raise ConfigError(f"the model fuses no sources, so that {sources} cannot be removed")
+        view = copy.copy(self)
+        view._task = TrainingTask(  # noqa: SLF001 - of our own class
+            task.network,
+            task.objective,
+            task.fusion.without(*sources),
+            row_I=task.row_I,
+            count_S=task.count_S.numpy(),
+        )
+        return view
 
     def items(self) -> Items:
         """The items that have a row, in the order of their index."""
