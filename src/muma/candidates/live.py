@@ -106,14 +106,25 @@ def history_of(sequence: Sequences, kinds: Mapping[str, float], *, at: int = 0) 
         at: the moment, UTC microseconds.
     """
     weight_K = np.array([kinds.get(kind, 0.0) for kind in KINDS], dtype=np.float32)
-    kind_L, item_L = sequence.kind_BL[0], sequence.item_BL[0]
-    counted_L = sequence.mask_BL[0] & (item_L >= 0) & (kind_L >= 0) & (kind_L < len(KINDS))
-    weight_L = np.where(counted_L, weight_K[np.where(counted_L, kind_L, 0)], 0.0)
-    keep_L = weight_L > 0
-    item_L, weight_L = item_L[keep_L], weight_L[keep_L]
-    if not len(item_L):
-        return History(item_L, weight_L.astype(np.float32), sequence, at)
-    start_L = np.flatnonzero(np.diff(item_L, prepend=-1) != 0)
-    return History(
-        item_L[start_L], np.maximum.reduceat(weight_L, start_L).astype(np.float32), sequence, at
+    item_L, weight_L = _positive(
+        sequence.item_BL[0], sequence.kind_BL[0], sequence.mask_BL[0], weight_K
     )
+    return History(item_L, weight_L, sequence, at)
+
+
+@numba.njit(cache=True, nogil=True)
+def _positive(
+    item_L: np.ndarray, kind_L: np.ndarray, mask_L: np.ndarray, weight_K: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    found_L, best_L = np.empty_like(item_L), np.empty(len(item_L), dtype=np.float32)
+    count = 0
+    for place in range(len(item_L)):
+        item, kind = item_L[place], kind_L[place]
+        if not mask_L[place] or item < 0 or not 0 <= kind < len(weight_K) or weight_K[kind] <= 0:
+            continue
+        if count > 0 and found_L[count - 1] == item:
+            best_L[count - 1] = max(best_L[count - 1], weight_K[kind])
+            continue
+        found_L[count], best_L[count] = item, weight_K[kind]
+        count += 1
+    return found_L[:count], best_L[:count]

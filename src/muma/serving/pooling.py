@@ -35,14 +35,14 @@ def best(score_I: np.ndarray, allowed_I: np.ndarray, pool: int) -> np.ndarray:
     open_I = np.empty(size, dtype=score_I.dtype)
     for i in range(size):
         score = score_I[i]
-        open_I[i] = score if allowed_I[i] and abs(score) < np.inf else -np.inf
-    heap, bound = np.empty(pool, dtype=np.int64), open_I.dtype.type(-np.inf)
+        open_I[i] = score if allowed_I[i] & (abs(score) < np.inf) else -np.inf
+    heap, bound = np.empty(pool, dtype=np.int64), np.finfo(open_I.dtype).min
     if size > 4 * lanes:
         lane = open_I[:lanes].copy()
         for begin in range(lanes, size, lanes):
             part = open_I[begin : begin + lanes]
             for j in range(len(part)):
-                lane[j] = max(lane[j], part[j])
+                lane[j] = part[j] if part[j] > lane[j] else lane[j]
         if _greatest(lane, bound, heap) == pool:
             bound = lane[heap[0]]
     return heap[: _greatest(open_I, bound, heap)]
@@ -96,11 +96,11 @@ def scored(score_SI: np.ndarray, length_S: np.ndarray, item_N: np.ndarray) -> np
 
 @numba.njit(cache=True, nogil=True)
 def _greatest(value_n: np.ndarray, bound: float, heap: np.ndarray) -> int:
-    """Fill a heap, worst first, with the best finite values that are not below a bound; how many."""
+    """Fill a heap, worst first, with the best values that are not below a bound; how many."""
     count = 0
     for i in range(len(value_n)):
         value = value_n[i]
-        if value < bound or value == -np.inf:
+        if value < bound:
             continue
         if count < len(heap):
             _rise(heap, count, value_n, i)

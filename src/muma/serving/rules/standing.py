@@ -26,11 +26,7 @@ def standing(case: Case, item_N: np.ndarray | None) -> Iterator[tuple[str, np.nd
     ask, facts = case.ask, case.facts
     n = len(facts) if item_N is None else len(item_N)
     at = slice(None) if item_N is None else item_N
-    time_NT = facts.time_IT[at]
-    yield "item.rights", (ask.time < time_NT[:, _FROM]) | (ask.time >= time_NT[:, _UNTIL])
-    yield "item.embargo", ask.time < time_NT[:, _EMBARGO]
-    yield "item.expiry", ask.time >= time_NT[:, _EXPIRY]
-    yield "item.age", facts.age_I[at] > (0 if ask.age is None else ask.age)
+    yield from _of_time_and_age(case, at)
     if len(facts.region_sets) > 1:
         shown_S = _regions_open(facts, ask.region)
         yield "item.region", ~shown_S[facts.region_I[at]]
@@ -48,6 +44,21 @@ def standing(case: Case, item_N: np.ndarray | None) -> Iterator[tuple[str, np.nd
         if ask.filters.tags_none:
             wanted_N &= ~facts.tag.any_of(facts.tags.codes(ask.filters.tags_none), item_N)
         yield "ask.filters", ~wanted_N
+
+
+def _of_time_and_age(case: Case, at: slice | np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    ask, facts = case.ask, case.facts
+    time_NT = facts.time_IT[at]
+    latest_T, earliest_T, least_age = facts.strictest
+    if ask.time < latest_T[_FROM] or ask.time >= earliest_T[_UNTIL]:
+        yield "item.rights", (ask.time < time_NT[:, _FROM]) | (ask.time >= time_NT[:, _UNTIL])
+    if ask.time < latest_T[_EMBARGO]:
+        yield "item.embargo", ask.time < time_NT[:, _EMBARGO]
+    if ask.time >= earliest_T[_EXPIRY]:
+        yield "item.expiry", ask.time >= time_NT[:, _EXPIRY]
+    age = 0 if ask.age is None else ask.age
+    if least_age > age:
+        yield "item.age", facts.age_I[at] > age
 
 
 class StandingOne:
