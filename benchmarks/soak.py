@@ -6,7 +6,9 @@
 
 Memory is that of the worker and its pump, their own (`RssAnon`); pages of the store's file that the system keeps are told apart.
 The slope is least squares over the means of twenty equal stretches of the last three quarters of the
-time, with a t interval of 95 %; the first quarter fills caches and is left out.
+time, with a t interval of 95 %; the first quarter fills caches and is left out. The pump keeps the rows of
+keys in memory, up to `stream.memory_mib`: a pair of user and category that is met for the first time is
+one more row, until all pairs of these users are there, so that its share is told apart.
 """
 
 from __future__ import annotations
@@ -75,11 +77,15 @@ def soaked(sets: list[str], *, minutes: float, rps: float, events: float) -> dic
     late_T6 = seen_T6[len(seen_T6) // 4 :]
     second_T, own_T = late_T6[:, 0], late_T6[:, 1]
     grown, low, high = slope(second_T, own_T)
+    answering, answering_low, answering_high = slope(second_T, own_T - late_T6[:, 5])
     result: dict[str, object] = {
         "minutes": minutes, "rps": rps, "events_per_s": events, "errors": done.errors,
         "own_mib_start": round(float(seen_T6[0, 1]), 1), "own_mib_end": round(float(own_T[-1]), 1),
         "own_mib_per_hour": round(grown, 2), "own_mib_per_hour_low": round(low, 2),
         "own_mib_per_hour_high": round(high, 2),
+        "worker_mib_per_hour": round(answering, 2),
+        "worker_mib_per_hour_low": round(answering_low, 2),
+        "worker_mib_per_hour_high": round(answering_high, 2),
         "pump_mib_start": round(float(seen_T6[0, 5]), 1),
         "pump_mib_end": round(float(late_T6[-1, 5]), 1),
         "resident_mib_end": round(float(late_T6[-1, 2]), 1),
