@@ -36,7 +36,7 @@ def best(score_I: np.ndarray, allowed_I: np.ndarray, pool: int) -> np.ndarray:
     for i in range(size):
         score = score_I[i]
         open_I[i] = score if allowed_I[i] & (abs(score) < np.inf) else -np.inf
-    heap, bound = np.empty(pool, dtype=np.int64), np.finfo(open_I.dtype).min
+    heap, bound = np.empty(pool, dtype=np.int64), float(np.finfo(open_I.dtype).min)
     if size > 4 * lanes:
         lane = open_I[:lanes].copy()
         for begin in range(lanes, size, lanes):
@@ -44,7 +44,7 @@ def best(score_I: np.ndarray, allowed_I: np.ndarray, pool: int) -> np.ndarray:
             for j in range(len(part)):
                 lane[j] = part[j] if part[j] > lane[j] else lane[j]
         if _greatest(lane, bound, heap) == pool:
-            bound = lane[heap[0]]
+            bound = float(lane[heap[0]])
     return heap[: _greatest(open_I, bound, heap)]
 
 
@@ -90,7 +90,7 @@ def scored(score_SI: np.ndarray, length_S: np.ndarray, item_N: np.ndarray) -> np
         mean, deviation = moments(raw_I)
         for n in range(len(item_N)):
             if item_N[n] < len(raw_I):
-                score_NS[n, s] = z_of(raw_I[item_N[n]], mean, deviation)
+                score_NS[n, s] = z_of(float(raw_I[item_N[n]]), mean, deviation)
     return score_NS
 
 
