@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any, cast
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from muma import __version__
@@ -24,11 +24,11 @@ BESIDE = {"replay": "serve", "keys": "serve"}
 class Commands(TyperGroup):
     """Finds a command by its name, in the module of that name."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - always the same
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - always the same
         """All names, in the order of `muma --help`."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:  # noqa: ARG002
         """The command of a name; None for no such name."""
         if cmd_name not in COMMANDS:
             return None
@@ -38,7 +38,7 @@ class Commands(TyperGroup):
             return get_group(found)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         alone.command(cmd_name)(found)
-        return get_command(alone)
+        return cast("TyperCommand", get_command(alone))
 
 
 app = typer.Typer(

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import msgspec
 
 from muma.app.config import AppConfig
-from muma.app.features import World, open_world
+from muma.app.features import World, read_world
 from muma.app.service.clock import machine_clock
 from muma.app.service.pump_wire import First, Order, Report, line
 from muma.app.streaming import driven, state_folder, stream_folder
@@ -29,6 +29,7 @@ from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.backends.stream_file import FileStream, FileStreamConfig
 from muma.config import parse
 from muma.errors import StoreError, StreamError
+from muma.events.log_folder import open_log
 from muma.features.online.pump import Pump
 
 LOCK_S = 10.0  # the pump of a service that was killed may still hold the store
@@ -85,11 +86,13 @@ class Pumping:
 
     def run(self) -> None:
         """Until an order to stop, or the end of orders."""
-        world = open_world(self._config, now_us=machine_clock())
+        world = read_world(self._config)
         os.nice(self._config.stream.nice)
         order = self._come.get()
         while order.do not in ("stop", "gone"):
             if order.do == "open":
+                if open_log(self._config.folder / "log").fingerprint != world.log.fingerprint:
+                    world = read_world(self._config)  # it was ingested anew while we began
                 order = self._open(world, order)
             if order.do == "pause":
                 self.tell(Report("paused"))
