@@ -51,6 +51,17 @@ def seconds(work: Callable[[], Any], *, repeats: int = 1) -> tuple[float, Any]:
     return best, answer
 
 
+def core_ms() -> float:
+    """Processor milliseconds of three million additions in plain Python: how fast a core is right now.
+
+    A shared machine's changes by a factor of four within minutes, and every time with it.
+    """
+    began, total = time.thread_time(), 0
+    for number in range(3_000_000):
+        total += number
+    return 1e3 * (time.thread_time() - began)
+
+
 def in_fresh_process(
     script: str | Path, *arguments: str, python: str | Path = sys.executable
 ) -> dict[str, Any]:

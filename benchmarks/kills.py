@@ -117,7 +117,7 @@ def number(event_id: str) -> int:
 
 def log_of(opened: Opened) -> pl.DataFrame:
     """Event id (a number), user, kind and time of everything in the stream, in order of offsets."""
-    stream, frames = opened.running.opened.stream, []
+    stream, frames = opened.running.stream, []
     for partition, end in stream.ends().items():
         at = stream.starts()[partition]
         while at < end:

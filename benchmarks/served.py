@@ -30,7 +30,7 @@ HOME = Path(__file__).resolve().parents[1]
 CACHE = HOME / "benchmarks" / ".cache" / "serving"
 RECIPE = HOME / "recipes" / "demo.toml"
 MUMA = Path(sys.executable).parent / "muma"
-POOL = 80
+POOL = 66
 """Items that each of the demo's five sources proposes: 200 different ones, in the middle of users."""
 SMALL = (
     'ranking.sources=["popularity", "markov"]', "ranking.list_users=200", "ranking.slices=1",
@@ -77,7 +77,7 @@ class Server:
         url: its address.
         port: of it.
         key: with every role.
-        process: `muma serve`; the worker is its child.
+        process: `muma serve`; the worker is its child, and the worker's child is its pump.
         start_s: from its start until `/readyz` said so.
     """
 
@@ -102,8 +102,17 @@ class Server:
 
     def worker(self) -> int:
         """Process id of the one that answers."""
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        return max(map(int, listed.split()), key=lambda pid: status(pid)["VmRSS"])
+        return max(children(self.process.pid), key=lambda pid: status(pid)["VmRSS"])
+
+    def pump(self) -> int:
+        """Process id of the one that keeps features up to date, as it is now."""
+        return max(children(self.worker()), key=lambda pid: status(pid)["VmRSS"])
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process has started, from any of its threads."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(one) for task in tasks for one in (task / "children").read_text().split()]
 
 
 def status(pid: int) -> dict[str, int]:
@@ -135,7 +144,9 @@ def start(recipe: str | Path, sets: Sequence[str], *, log: str | Path | None = N
     command = [str(MUMA), "serve", str(recipe), "--port", str(port), "--log-time", *flags]
     said = Path(log or tempfile.mkstemp()[1]).open("ab+")  # noqa: SIM115 - as long as the service
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+    env = dict(os.environ)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
+    process = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True, env=env)
     while time.perf_counter() - began < 300:
         if process.poll() is not None:
             said.seek(0)

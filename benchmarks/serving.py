@@ -9,6 +9,7 @@ fixed rate, is timed from when each request should have left, and shares the cor
 1,000 events a second flow in, in batches of 50, each on the disk before it is acknowledged, all the time
 that anything is measured. A click is fresh when an answer's `as_of` has reached it; that the clicked
 item is gone and the features of the ranker have changed is checked for the first ones.
+`core_ms_before` and `core_ms_after` tell how fast a core was then (`common.core_ms`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
             starts.append(server.start_s)
     with served.serving(served.RECIPE, sets) as server, served.beside() as pool:
         starts.append(server.start_s)
-        worker, link = server.worker(), served.Link(server)
+        worker, pump, link = server.worker(), server.pump(), served.Link(server)
 
         def load(**more: float | str) -> LoadResult:
             config = LoadConfig.model_validate({"events_per_s": EVENTS, **more})
@@ -108,13 +109,18 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
             "candidates_max": max(count), "degraded_at_first": len(first["degraded"]),
         }  # fmt: skip
         seconds = 5.0 if quick else 60.0
-        began, cpu = time.perf_counter(), served.cpu_s(worker)
+        core = [common.core_ms()]
+        began, cpu, cpu_pump = time.perf_counter(), served.cpu_s(worker), served.cpu_s(pump)
         base = load(rps=100.0, seconds=seconds)
         spent = time.perf_counter() - began
+        core.append(common.core_ms())
         result |= latency(base, "recommendations", "") | latency(base, "events", "events_batch_")
         result |= {
             "errors": base.errors,
+            "core_ms_before": round(core[0]),
+            "core_ms_after": round(core[1]),
             "service_cores": round((served.cpu_s(worker) - cpu) / spent, 3),
+            "pump_cores": round((served.cpu_s(pump) - cpu_pump) / spent, 3),
             "generator_cores": round(base.cpu_share, 3),
             "left_late_p99_ms": round(
                 float(np.percentile(base.routes["recommendations"].late_R, 99)) * 1e3, 3

@@ -4,9 +4,11 @@
     python benchmarks/soak.py --minutes 5 --json
     python benchmarks/soak.py --quick --json          # 40 s on a smaller training: not a result
 
-Memory is the worker's own (`RssAnon`); pages of the store's file that the system keeps are told apart.
+Memory is that of the worker and its pump, their own (`RssAnon`); pages of the store's file that the system keeps are told apart.
 The slope is least squares over the means of twenty equal stretches of the last three quarters of the
-time, with a t interval of 95 %; the first quarter fills caches and is left out.
+time, with a t interval of 95 %; the first quarter fills caches and is left out. The pump keeps the rows of
+keys in memory, up to `stream.memory_mib`: a pair of user and category that is met for the first time is
+one more row, until all pairs of these users are there, so that its share is told apart.
 """
 
 from __future__ import annotations
@@ -28,26 +30,28 @@ STRETCHES = 20
 
 
 class Watch:
-    """Looks at a process every second, from a thread."""
+    """Looks at some processes together every second, from a thread."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid, self._stop = pid, threading.Event()
-        self.rows: list[tuple[float, float, float, float, float]] = []
+    def __init__(self, *pids: int) -> None:
+        self._pids, self._stop = pids, threading.Event()
+        self.rows: list[tuple[float, float, float, float, float, float]] = []
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
 
     def _look(self) -> None:
         began = time.monotonic()
         while not self._stop.wait(1.0):
-            told = served.status(self._pid)
-            open_files = len(list(Path(f"/proc/{self._pid}/fd").iterdir()))
-            self.rows.append(
-                (time.monotonic() - began, told["RssAnon"] / MIB, told["VmRSS"] / MIB, open_files,
-                 told["Threads"])
-            )  # fmt: skip
+            told = [served.status(pid) for pid in self._pids]
+            own, resident, threads = (
+                sum(one[name] for one in told) for name in ("RssAnon", "VmRSS", "Threads")
+            )
+            open_files = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in self._pids)
+            last = told[-1]["RssAnon"] / MIB
+            now = time.monotonic() - began
+            self.rows.append((now, own / MIB, resident / MIB, open_files, threads, last))
 
     def end(self) -> np.ndarray:
-        """Seconds, own MiB, resident MiB, open files, threads: [T, 5]."""
+        """Seconds, own MiB, resident MiB, open files, threads, own MiB of the last process: [T, 6]."""
         self._stop.set()
         self._thread.join()
         return np.array(self.rows)
@@ -66,22 +70,28 @@ def soaked(sets: list[str], *, minutes: float, rps: float, events: float) -> dic
     """One service, one load."""
     users, items = served.ids(sets)
     with served.serving(served.RECIPE, sets) as server, served.beside() as pool:
-        watch = Watch(server.worker())
+        watch = Watch(server.worker(), server.pump())
         config = LoadConfig(rps=rps, events_per_s=events, seconds=60 * minutes, warm_s=5.0)
         done = pool.apply(served.load, (server.url, server.key, config, users[:5_000], items))
-        seen_T5 = watch.end()
-    late_T5 = seen_T5[len(seen_T5) // 4 :]
-    second_T, own_T = late_T5[:, 0], late_T5[:, 1]
+        seen_T6 = watch.end()
+    late_T6 = seen_T6[len(seen_T6) // 4 :]
+    second_T, own_T = late_T6[:, 0], late_T6[:, 1]
     grown, low, high = slope(second_T, own_T)
+    answering, answering_low, answering_high = slope(second_T, own_T - late_T6[:, 5])
     result: dict[str, object] = {
         "minutes": minutes, "rps": rps, "events_per_s": events, "errors": done.errors,
-        "own_mib_start": round(float(seen_T5[0, 1]), 1), "own_mib_end": round(float(own_T[-1]), 1),
+        "own_mib_start": round(float(seen_T6[0, 1]), 1), "own_mib_end": round(float(own_T[-1]), 1),
         "own_mib_per_hour": round(grown, 2), "own_mib_per_hour_low": round(low, 2),
         "own_mib_per_hour_high": round(high, 2),
-        "resident_mib_end": round(float(late_T5[-1, 2]), 1),
-        "open_files_after_quarter": int(late_T5[0, 3]), "open_files_end": int(late_T5[-1, 3]),
-        "open_files_max": int(seen_T5[:, 3].max()),
-        "threads_after_quarter": int(late_T5[0, 4]), "threads_end": int(late_T5[-1, 4]),
+        "worker_mib_per_hour": round(answering, 2),
+        "worker_mib_per_hour_low": round(answering_low, 2),
+        "worker_mib_per_hour_high": round(answering_high, 2),
+        "pump_mib_start": round(float(seen_T6[0, 5]), 1),
+        "pump_mib_end": round(float(late_T6[-1, 5]), 1),
+        "resident_mib_end": round(float(late_T6[-1, 2]), 1),
+        "open_files_after_quarter": int(late_T6[0, 3]), "open_files_end": int(late_T6[-1, 3]),
+        "open_files_max": int(seen_T6[:, 3].max()),
+        "threads_after_quarter": int(late_T6[0, 4]), "threads_end": int(late_T6[-1, 4]),
     }  # fmt: skip
     lists = done.routes["recommendations"]
     minute_R = ((lists.at_R - config.warm_s) // 60).astype(int)

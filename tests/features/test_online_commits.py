@@ -318,6 +318,14 @@ class TestReader:
             items = np.array([*range(12), -1, 3, 99])
             at = engine.counters.watermark + MINUTE
             assert_same(reader.lookup(user, items, at), engine.lookup(user, items, at))
+            wanted = reader.lookup(user, np.array([-1]), at).sequences
+            found = reader.sequences(user, at)
+            assert found.keys() == wanted.keys()
+            for name, one in found.items():
+                for array, other in zip(
+                    vars(one).values(), vars(wanted[name]).values(), strict=True
+                ):
+                    np.testing.assert_array_equal(array, other)
 
     def test_threads_share_it(self):
         plan = every_state()

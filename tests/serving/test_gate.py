@@ -169,7 +169,7 @@ def test_a_thin_log_can_be_let_through(made):
         since = opened.clock()
         time.sleep(0.05)
         thin = PromotionGate(
-            opened.engine, room(opened)._gate._evidence, lambda: opened.running.opened.stream,
+            opened.engine, room(opened)._gate._evidence, lambda: opened.running.stream,
             config=gate.model_copy(update={"window_hours": 1e-3}), reward=config.serving.reward,
             tenant="default", clock=lambda: since + 10**15,
         )  # fmt: skip

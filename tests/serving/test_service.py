@@ -370,23 +370,6 @@ def test_an_erasure_waits_for_those_who_read(opened):
     assert all(len(one.items) == 10 for one in answers)
 
 
-def test_a_pump_that_breaks_is_not_ready(recipe, tmp_path, monkeypatch):
-    config = read_recipe(recipe, overrides=[f"runs={str(tmp_path)!r}"])
-    train_recipe(config)
-    found = open_service(config, time_of="log")
-    try:
-        assert found.running.trouble() is None
-
-        def broken():
-            raise ValueError("not one of ours")
-
-        monkeypatch.setattr(found.running.opened.pump, "step", broken)
-        until(lambda: found.running.trouble() == "not one of ours")
-        assert len(found.engine.answer(ask(found, "b", user="u1")).answer.items) == 10
-    finally:
-        found.close()
-
-
 def test_the_log_can_be_held_back_for_a_replay(recipe, tmp_path):
     sets = [f"runs={str(tmp_path)!r}", 'serving.begin="test"']
     config = read_recipe(recipe, overrides=sets)
@@ -396,7 +379,7 @@ def test_the_log_can_be_held_back_for_a_replay(recipe, tmp_path):
     try:
         assert start <= found.clock() < start + 60_000_000  # the clock begins where the log was cut
         events = trained.log.events.collect()["timestamp"]
-        assert sum(found.running.opened.stream.ends().values()) == int((events < start).sum())
+        assert sum(found.running.stream.ends().values()) == int((events < start).sum())
     finally:
         found.close()
     open_service(config, time_of="log").close()

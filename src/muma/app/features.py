@@ -13,6 +13,7 @@ from muma.app.config import AppConfig
 from muma.app.ingestion import prepare
 from muma.errors import ConfigError
 from muma.events.event import EventLog
+from muma.events.log_folder import open_log
 from muma.features.catalogue import Catalogue
 from muma.features.followers import Followers
 from muma.features.offline.materialise import materialise
@@ -47,6 +48,16 @@ def open_world(config: AppConfig, *, now_us: int | None = None) -> World:
     """Compile the features and open the recipe's log, ingesting it first when it is not there."""
     plan = compile_features(config)
     log = prepare(config.events, config.folder / "log", now_us=now_us).log
+    return World(plan, log, Catalogue.of(log), Followers.of(log))
+
+
+def read_world(config: AppConfig) -> World:
+    """The same of a log that is there, which is taken as it is.
+
+    Raises:
+        ArtifactError: there is none.
+    """
+    plan, log = compile_features(config), open_log(config.folder / "log")
     return World(plan, log, Catalogue.of(log), Followers.of(log))
 
 

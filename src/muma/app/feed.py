@@ -19,7 +19,7 @@ from pathlib import Path
 import polars as pl
 
 from muma.app.config import AppConfig
-from muma.app.streaming import Streaming, begin
+from muma.app.streaming import Streaming, begin_pumped
 from muma.errors import DataError, MumaError, RetryLater, StreamError
 from muma.features.online.intake import Intake, IntakeConfig
 from muma.features.online.pump import Pulse
@@ -62,7 +62,7 @@ def feed(
         How the engine ended, and the counts. Every taken event is on disk; after a stop, the next
         run applies those that were not applied yet.
     """
-    if not begin(opened, stop=stop, each=each):
+    if not begin_pumped(opened, stop=stop, each=each):
         return opened.pump.close(), Fed()
     section = config.stream
     bounds = IntakeConfig(

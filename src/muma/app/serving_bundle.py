@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from muma.app.attributes import item_attributes, user_attributes
@@ -55,11 +56,7 @@ def keep_training(config: AppConfig, log: EventLog) -> Version:
     """
     section = ranking_of(config)
     stages, inputs = Stages(config.folder, log), stage_inputs(config)
-    sources, rankers = (stages.stored(name, inputs[name]) for name in ("sources", "rankers"))
-    if sources is None or rankers is None:
-        raise ArtifactError(
-            f"{config.folder} holds no rankers of this recipe and log; run 'muma train'"
-        )
+    sources, rankers = _trained(config, stages, inputs, verify=False)
     about: dict[str, Any] = {
         "features": compile_features(config).columns,
         "item_attributes": section.item_attributes,
@@ -74,9 +71,30 @@ def keep_training(config: AppConfig, log: EventLog) -> Version:
     finished = (rankers.folder / "manifest.json").stat().st_mtime_ns // 1_000
     version = Version(_digest(about, sources, rankers), finished, log.fingerprint, about)
     kept = versions_of(config)
+    if all(
+        one.name != version.name for one in kept.list()
+    ):  # one that is kept is checked when it is read
+        _trained(config, stages, inputs, verify=True)
     found = kept.keep(version, {"sources": sources, "rankers": rankers})
     kept.retain(config.serving.keep_versions, never=[found.name])
     return found
+
+
+def _trained(
+    config: AppConfig, stages: Stages, inputs: Mapping[str, Mapping[str, Any]], *, verify: bool
+) -> tuple[Artifact, Artifact]:
+    """The sources and rankers of the training.
+
+    Raises:
+        ArtifactError: they do not exist, or are of another recipe or log.
+    """
+    names = ("sources", "rankers")
+    sources, rankers = (stages.stored(name, inputs[name], verify=verify) for name in names)
+    if sources is None or rankers is None:
+        raise ArtifactError(
+            f"{config.folder} holds no rankers of this recipe and log; run 'muma train'"
+        )
+    return sources, rankers
 
 
 def version_bundle(config: AppConfig, log: EventLog, version: Version) -> Bundle:

@@ -79,12 +79,20 @@ class Stages:
             for key, model in models.items():
                 model.save(writer_within(writer, key))
 
-    def stored(self, name: str, about: Mapping[str, Any]) -> artifact.Artifact | None:
-        """The artifact of a stage; None if it is missing, damaged, or made from something else."""
+    def stored(
+        self, name: str, about: Mapping[str, Any], *, verify: bool = True
+    ) -> artifact.Artifact | None:
+        """The artifact of a stage; None if it is missing, damaged, or made from something else.
+
+        Args:
+            name: of the stage.
+            about: what it is made from.
+            verify: look through its files; whoever reads them later with `verify` need not now.
+        """
         if not artifact.exists(self._folder / name):
             return None
         try:
-            found = artifact.read(self._folder / name, kind=KIND, version=VERSION)
+            found = artifact.read(self._folder / name, kind=KIND, version=VERSION, verify=verify)
         except ArtifactError:
             return None
         if dict(found.config) != self._inputs(about):

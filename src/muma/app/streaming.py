@@ -23,6 +23,7 @@ from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.backends.stream_file import FileStream, FileStreamConfig
 from muma.errors import ArtifactError, StreamError
 from muma.events.event import EventLog
+from muma.events.stream import EventStream
 from muma.events.vocabulary import forgotten
 from muma.features.activity import as_stream
 from muma.features.online.engine import Engine, EngineConfig
@@ -51,9 +52,10 @@ class Streaming:
             StoreError, StreamError: the store or the stream cannot be read.
         """
         self.pump.abandon()
-        self.engine, self.pump = _driven(
-            self.config, self.world, self.stream, self.store, clock=clock
-        )
+        self.engine, self.pump = driven(
+            self.config, self.world, self.stream, self.store, clock=clock,
+            retain=_retention(self.stream, self.store),
+        )  # fmt: skip
 
 
 def stream_folder(config: AppConfig) -> Path:
@@ -78,12 +80,12 @@ def open_streaming(config: AppConfig, *, clock: Callable[[], int]) -> Iterator[S
         StreamError, StoreError: another process writes here, or something is damaged.
     """
     world = open_world(config, now_us=clock())
-    stream = _open_stream(config, world.log)
+    stream = open_events(config, world.log)
     store: LmdbStore | None = None
     try:
-        _same_log(config, stream, world.log)
         store = LmdbStore(LmdbConfig(path=str(state_folder(config))))
-        engine, pump = _driven(config, world, stream, store, clock=clock)
+        retain = _retention(stream, store)
+        engine, pump = driven(config, world, stream, store, clock=clock, retain=retain)
         yield Streaming(config, world, stream, store, engine, pump)
     finally:
         if store is not None:
@@ -91,14 +93,43 @@ def open_streaming(config: AppConfig, *, clock: Callable[[], int]) -> Iterator[S
         stream.close()
 
 
-def _driven(
+def open_events(config: AppConfig, log: EventLog) -> FileStream:
+    """Open the recipe's event stream for writing; a new one goes on with the ids of the log.
+
+    Raises:
+        StreamError: another process writes it, it is damaged, or it began with another log.
+    """
+    stream = _open_stream(config, log)
+    try:
+        _same_log(config, stream, log)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+def driven(
     config: AppConfig,
     world: World,
-    stream: FileStream,
+    stream: EventStream,
     store: LmdbStore,
     *,
     clock: Callable[[], int],
+    retain: Callable[[], object],
 ) -> tuple[Engine, Pump]:
+    """An engine that stands where the store stands, and the pump that drives it over the stream.
+
+    Args:
+        config: the recipe.
+        world: what the engine needs of it.
+        stream: read alone.
+        store: written.
+        clock: UTC microseconds.
+        retain: lets go of what the stream need not keep; called if the recipe does not keep all.
+
+    Raises:
+        StoreError: the store cannot be read, or holds the state of other features.
+    """
     section = config.stream
     engine = Engine(
         world.plan,
@@ -111,7 +142,7 @@ def _driven(
         stream, engine, store,
         config=PumpConfig(most_at_once=section.most_at_once, checkpoint_s=section.checkpoint_s),
         clock=clock, checkpoint=store.checkpoint,
-        retain=_retention(stream, store) if section.keep == "needed" else None,
+        retain=retain if section.keep == "needed" else None,
     )  # fmt: skip
     return engine, pump
 
@@ -138,16 +169,31 @@ def replay(
 
     What an earlier run has fed or applied is not done again.
     """
-    begin(opened, stop=stop, each=each)
+    begin_pumped(opened, stop=stop, each=each)
     return opened.pump.run(stop=stop, each=each)
 
 
-def begin(
+def begin_pumped(
     opened: Streaming,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    each: Callable[[Pulse], None] = lambda _: None,
+) -> bool:
+    """`begin`, with a step of the engine after each piece, which `each` is told of."""
+    return begin(
+        opened.config, opened.stream, opened.world.log,
+        stop=stop, each=lambda: each(opened.pump.step()),
+    )  # fmt: skip
+
+
+def begin(
+    config: AppConfig,
+    stream: FileStream,
+    log: EventLog,
     *,
     until: int | None = None,
     stop: Callable[[], bool] = lambda: False,
-    each: Callable[[Pulse], None] = lambda _: None,
+    each: Callable[[], object] = lambda: None,
 ) -> bool:
     """Make the recipe's own log the beginning of the stream; False when `stop` came first.
 
@@ -155,30 +201,32 @@ def begin(
     much each partition holds.
 
     Args:
-        opened: the online side.
+        config: the recipe.
+        stream: its stream, open for writing.
+        log: its log.
         until: the log's events from this moment on (microseconds) are left out; None takes all. It counts
             when the stream begins, and not later.
         stop: asked between pieces.
-        each: told after each step of the engine.
+        each: called before the first piece and after each.
 
     Raises:
         StreamError: the stream began with another part of the log than `until` asks for.
     """
-    known = _history(opened.config)
+    known = _history(config)
     if known.get("whole"):
         if until is not None and known.get("until") != until:
             raise StreamError(
-                f"{stream_folder(opened.config)} began with another part of the log; set serving.begin "
+                f"{stream_folder(config)} began with another part of the log; set serving.begin "
                 "as it was then, or remove the run's stream, stream-history.json and state to begin anew"
             )
         return True
-    opened.pump.step()
-    for frame in _unfed(opened.stream, opened.world.log.between(None, until)):
+    each()
+    for frame in _unfed(stream, log.between(None, until)):
         if stop():
             return False
-        opened.stream.append(frame, received_at=int(frame.item(-1, "timestamp")))
-        each(opened.pump.step())
-    _write_history(opened.config, opened.world.log, whole=True, until=until)
+        stream.append(frame, received_at=int(frame.item(-1, "timestamp")))
+        each()
+    _write_history(config, log, whole=True, until=until)
     return True
 
 

@@ -72,21 +72,24 @@ class Folder:
         """Folder of the snapshots."""
         return self.home / "snapshots"
 
-    def lock(self) -> int:
+    def lock(self, wait_s: float = 0.0) -> int:
         """Become the one writer; closing the returned descriptor ends it.
+
+        Args:
+            wait_s: how long to wait for another one to end, seconds.
 
         Raises:
             StoreError: another process, or another store object of this one, is writing.
         """
-        handle = self._lock_file()
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            raise StoreError(
-                f"{self.home}: another process is writing this store; stop it, or open the store "
-                "with readonly = true"
-            ) from None
+        handle, end = self._lock_file(), time.monotonic() + wait_s
+        while not _locked(handle):
+            if time.monotonic() >= end:
+                os.close(handle)
+                raise StoreError(
+                    f"{self.home}: another process is writing this store; stop it, or open the store "
+                    "with readonly = true"
+                )
+            time.sleep(_LOOK_AGAIN)
         return handle
 
     def share(self) -> tuple[int, bool]:

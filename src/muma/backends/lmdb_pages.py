@@ -24,7 +24,7 @@ RESTORE = "put the newest snapshot in its place with LmdbStore.restore(path), th
 # after a page's header (16 bytes): mm_magic, mm_version, mm_address, mm_mapsize, MDB_db of the free
 # list (its md_pad holds the page size), MDB_db of the main tree, mm_last_pg, mm_txnid
 _META = struct.Struct("=16xIIQQ48s48sQQ")
-_TREE = struct.Struct("=IHHQQQQQ")  # MDB_db: pad, flags, depth, branches, leaves, overflow, n, root
+TREE = struct.Struct("=IHHQQQQQ")  # MDB_db: pad, flags, depth, branches, leaves, overflow, n, root
 _MAGIC, _FORMAT = 0xBEEFC0DE, 1
 _BRANCH, _LEAF = 1, 2
 _HEADER, _NODE = 16, 8  # bytes before a page's node offsets, and before a node's key
@@ -99,7 +99,7 @@ def read_meta(data: Path) -> Meta:
     try:
         with data.open("rb") as stream:
             first = _META.unpack(stream.read(_META.size))
-            page = _TREE.unpack(first[4])[0]
+            page = TREE.unpack(first[4])[0]
             stream.seek(page)
             second = _META.unpack(stream.read(_META.size))
     except struct.error:
@@ -109,7 +109,7 @@ def read_meta(data: Path) -> Meta:
     except OSError as error:
         raise StoreError(f"{data} cannot be read: {error.strerror}") from error
     for magic, version, _, _, free, _, _, _ in (first, second):
-        size = _TREE.unpack(free)[0]
+        size = TREE.unpack(free)[0]
         if (magic, version, size) != (_MAGIC, _FORMAT, page) or page < 512 or page & (page - 1):
             raise StoreError(
                 f"{data} has a damaged meta page, or is not an LMDB 0.9 file; {RESTORE}"
@@ -155,7 +155,7 @@ def _damaged_page(data: Path, meta: Meta) -> int | None:
 
 def _walk(pages: np.ndarray, tree: bytes) -> tuple[int | None, np.ndarray]:
     """Go through a tree level by level; returns a damaged page, and the leaves."""
-    _, _, depth, _, leaf_count, _, _, root = _TREE.unpack(tree)
+    _, _, depth, _, leaf_count, _, _, root = TREE.unpack(tree)
     level = np.zeros(0, dtype=np.uint64)
     if root == _NOTHING:
         return None, level
@@ -197,6 +197,6 @@ def _named_trees(pages: np.ndarray, number: int) -> list[bytes]:
     raw, trees = words.tobytes(), []
     for at in _offsets(pages, number).tolist():
         start = 2 * at + _NODE + int(words[at + 3])
-        if words[at + 2] & _NAMED and start + _TREE.size <= len(raw):
-            trees.append(raw[start : start + _TREE.size])
+        if words[at + 2] & _NAMED and start + TREE.size <= len(raw):
+            trees.append(raw[start : start + TREE.size])
     return trees

@@ -15,7 +15,8 @@ import numpy as np
 
 from muma.backends.lmdb_files import disk_trouble
 from muma.backends.lmdb_keys import KeyText
-from muma.backends.lmdb_pages import RESTORE
+from muma.backends.lmdb_pages import RESTORE, TREE
+from muma.backends.lmdb_walk import KeyParts, Pages
 from muma.errors import StoreError
 from muma.features.store import Records
 
@@ -23,6 +24,7 @@ META, BLOBS, TABLE = "meta", "blobs", "table "  # names of databases; a table's 
 VERSION, OFFSETS = b"VERSION", b"OFFSETS"
 MOST_DATABASES = 256
 MOST_READERS = 1024
+MANY = 8  # keys from which on one walk over the pages is quicker than a call a key
 
 _DAMAGE = (
     lmdb.CorruptedError,
@@ -80,6 +82,9 @@ class Environment:
         with lmdb_errors(folder):
             self.lmdb = lmdb.open(str(folder), readonly=readonly, max_dbs=MOST_DATABASES, **options)
             self.inode = (folder / "data.mdb").stat().st_ino
+            self.pages = Pages(
+                folder / "data.mdb", inode=self.inode, size=self.lmdb.stat()["psize"]
+            )
         self.opening = threading.Lock()  # LMDB opens one handle at a time in a process
         self.handles = Handles(-1, {})
 
@@ -138,14 +143,27 @@ def _names(txn: lmdb.Transaction[bytes]) -> list[bytes]:
 
 
 class LmdbSnapshot:
-    """A `Snapshot` over one read transaction; for one thread at a time."""
+    """A `Snapshot` over one transaction; for one thread at a time.
+
+    Args:
+        environment: where.
+        txn: reads, or writes.
+        handles: of the databases that it sees.
+        committed: it sees what was committed alone, so that the file holds all its pages.
+    """
 
     def __init__(
-        self, environment: Environment, txn: lmdb.Transaction[bytes], handles: Handles
+        self,
+        environment: Environment,
+        txn: lmdb.Transaction[bytes],
+        handles: Handles,
+        *,
+        committed: bool = False,
     ) -> None:
         self._environment = environment
         self._txn = txn
         self._handles = handles
+        self._committed = committed
 
     @property
     def version(self) -> int:
@@ -168,11 +186,23 @@ class LmdbSnapshot:
             return Records.of([None] * len(keys))
         handle, text = self._handles.tables[table]
         with lmdb_errors(self._environment.folder):
+            if self._committed and len(keys) >= MANY:
+                found = self._walked(table, text, np.asarray(keys, np.uint64))
+                if found is not None:
+                    return found
             # a cursor's `get` a key is faster than the transaction's, and than `getmulti`, which
             # builds tuples and leaves gaps to find
             get = self._txn.cursor(handle).get
             values = [get(key, b"") for key in text.encode(np.asarray(keys, np.uint64))]
         return _records(values)
+
+    def _walked(self, table: str, text: KeyText, keys: np.ndarray) -> Records | None:
+        """The records by the file's own pages; see `lmdb_walk`."""
+        tree = self._txn.get(f"{TABLE}{table}".encode())
+        if tree is None:
+            return None
+        root = TREE.unpack(tree)[-1]
+        return self._environment.pages.get(root, KeyParts.of(text), keys)
 
     def blob(self, name: str) -> bytes | None:
         """A named value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,39 @@ class OnDisk:
     def size(self, segment: Segment) -> int:
         """Ask the file."""
         return segment.size()
+
+
+@dataclass(frozen=True)
+class Acknowledged:
+    """How far a partition is acknowledged, as its writer tells readers in other processes.
+
+    Attributes:
+        last: first offset of the last segment; None when there is none.
+        size: bytes of that segment.
+        end: offset after the last event.
+    """
+
+    last: int | None = None
+    size: int = 0
+    end: int = 0
+
+
+class Told:
+    """What the writer says is acknowledged; nothing of it is ever taken back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.now = Acknowledged()
+
+    def firsts(self) -> Sequence[int]:
+        """List the folder, up to the last segment that was told of."""
+        last = self.now.last
+        return [] if last is None else [first for first in listed(self._folder) if first <= last]
+
+    def size(self, segment: Segment) -> int:
+        """Ask the file, but believe no more of the last one than was told."""
+        now, size = self.now, segment.size()
+        return min(size, now.size) if segment.first == now.last else size
 
 
 class PartitionReader:

@@ -100,6 +100,11 @@ class PartitionWriter:
         """Offset after the last acknowledged event."""
         return self._durable.end
 
+    @property
+    def durable(self) -> Mark:
+        """The state that is acknowledged."""
+        return self._durable
+
     def mark(self) -> Mark:
         """The present state."""
         now = self._mark

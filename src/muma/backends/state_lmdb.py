@@ -19,7 +19,7 @@ the store. What then survives what:
 With `sync = "commit"` each commit waits for the disk, and the live file is always trusted.
 
 A full disk is an error and not a crash, because the file is written and never mapped for writing.
-Serve and commit in different processes where milliseconds count: LMDB's binding lets other Python
+Serve and commit in different processes where milliseconds count, as `muma serve` does: LMDB's binding lets other Python
 threads run at each key, so a thread that computes without rest slows down all others' reads.
 
 `lmdb_files.py` shows the folder, `lmdb_pages.py` the damage that is looked for at opening,
@@ -72,6 +72,8 @@ class LmdbConfig(Config):
         sync: what a commit waits for: `"commit"`, the disk; `"snapshot"`, nothing.
         shared: several processes write it, all with `shared = true`, which needs `sync = "commit"`.
         wait_s: most that a sharing writer waits for its turn, seconds.
+        lock_s: how long opening waits for another writer to end, seconds; one that is killed holds its
+            lock until the system has taken it apart.
         snapshot_keep: newest snapshots kept.
         pace_mib_s: most that a snapshot writes in a second, MiB, so that it does not hold up the
             event stream's own writes to the same disk.
@@ -83,6 +85,7 @@ class LmdbConfig(Config):
     sync: Literal["commit", "snapshot"] = "snapshot"
     shared: bool = False
     wait_s: float = Field(default=30, ge=0)
+    lock_s: float = Field(default=0, ge=0)
     snapshot_keep: int = Field(default=2, ge=1)
     pace_mib_s: float = Field(default=64, gt=0)
 
@@ -125,7 +128,9 @@ class LmdbStore:
             self._open: Environment | None = self._reader()
             return
         with self._turn():
-            self._lock, alone = self.folder.share() if config.shared else (self.folder.lock(), True)
+            self._lock, alone = (
+                self.folder.share() if config.shared else (self.folder.lock(config.lock_s), True)
+            )
             try:
                 self._open = self._writer(alone)
             except BaseException:
@@ -230,7 +235,7 @@ class LmdbStore:
             environment = self._environment()
             txn, handles = environment.begin()
         try:
-            yield LmdbSnapshot(environment, txn, handles)
+            yield LmdbSnapshot(environment, txn, handles, committed=True)
         finally:
             txn.abort()
 

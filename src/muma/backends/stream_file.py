@@ -5,7 +5,9 @@ of an append may leave a part of that append, which nobody was told of; a sender
 tell by `event_id`. Readers in the writer's process see acknowledged events only. Readers in other
 processes may see events shortly before they are acknowledged, since they cannot see when they are
 synced; a kill of the writer loses none of those, a power loss in that moment can, and a reader that
-had gone further is told so (its offset lies after the end).
+had gone further is told so (its offset lies after the end). With `told = true` a reader in another
+process sees acknowledged events only, too: those that the writer's `acknowledged()` has named to its
+`tell()`.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from muma.backends import stream_export, stream_folder, stream_repair
 from muma.backends.growing_ids import GrowingIds
 from muma.backends.growing_ids import Mark as IdsMark
-from muma.backends.partition_reader import OnDisk, PartitionReader
+from muma.backends.partition_reader import Acknowledged, OnDisk, PartitionReader, Told
 from muma.backends.partition_writer import Mark, PartitionWriter, own
 from muma.backends.stream_folder import IDS, META, clear_errors
 from muma.backends.stream_rows import Rows, check
@@ -48,6 +50,7 @@ class FileStreamConfig(Config):
             (any number, when this is not set).
         segment_mib: size at which a file is full and the next begins; retention removes files.
         readonly: read a stream that another process writes.
+        told: with `readonly`, read only what `tell` has said is acknowledged.
         fsync: False leaves syncing to the operating system: a power loss then loses acknowledged
             events, a kill does not.
     """
@@ -56,7 +59,14 @@ class FileStreamConfig(Config):
     partitions: int = Field(default=4, ge=1, le=1024)
     segment_mib: int = Field(default=64, ge=1)
     readonly: bool = False
+    told: bool = False
     fsync: bool = True
+
+    @model_validator(mode="after")
+    def _told_reads(self) -> FileStreamConfig:
+        if self.told and not self.readonly:
+            raise ValueError("told = true is for readers; set readonly = true with it")
+        return self
 
 
 @dataclass
@@ -200,6 +210,10 @@ class FileStream:
                 f"{offset}; there are partitions 0 to {self.partitions - 1}, offsets from 0, and "
                 "limits from 1"
             )
+        if self.config.told:
+            limit = min(limit, self._told[partition].now.end - offset)
+            if limit <= 0:
+                return None
         with clear_errors(self._folder):
             return self._readers[partition].read(offset, limit)
 
@@ -213,8 +227,28 @@ class FileStream:
         self._check_open()
         if not self.config.readonly:
             return {number: writer.end for number, writer in enumerate(self._writers)}
+        if self.config.told:
+            return {number: told.now.end for number, told in enumerate(self._told)}
         with clear_errors(self._folder):
             return {number: reader.end() for number, reader in enumerate(self._readers)}
+
+    def acknowledged(self) -> dict[int, Acknowledged]:
+        """How far each partition is acknowledged, for `tell` of a reader in another process."""
+        self._check_open()
+        marks = enumerate(writer.durable for writer in self._writers)
+        return {number: Acknowledged(mark.last, mark.size, mark.end) for number, mark in marks}
+
+    def tell(self, acknowledged: Mapping[int, Acknowledged], *, anew: bool = False) -> None:
+        """Say what may be read (`told = true`).
+
+        Args:
+            acknowledged: by partition; of the writer.
+            anew: what was read before has changed, by a `forget`.
+        """
+        for number, now in acknowledged.items():
+            self._told[number].now = now
+            if anew:
+                self._readers[number].forget()
 
     def drop_before(self, offsets: Mapping[int, int]) -> int:
         """Remove whole segment files below `offsets`; the last of a partition always stays."""
@@ -288,11 +322,15 @@ class FileStream:
             self._closing.callback(ids.close)
             self._ids[column] = ids
         self._writers: list[PartitionWriter] = []
+        self._told: list[Told] = []
         self._readers: list[PartitionReader] = []
         for number in range(found):
             folder = self._folder / f"p{number}"
             visible = OnDisk(folder)
-            if not config.readonly:
+            if config.told:
+                visible = Told(folder)
+                self._told.append(visible)
+            elif not config.readonly:
                 visible = PartitionWriter(folder, number, segment_bytes=config.segment_mib << 20)
                 self._closing.callback(visible.close)
                 self._writers.append(visible)

@@ -19,7 +19,8 @@ import numpy as np
 from pydantic import Field
 
 from muma.candidates.base import ModelConfig
-from muma.candidates.factors import FactorModel, dot, factorise
+from muma.candidates.factors import FactorModel, factorise
+from muma.candidates.fold import folded
 from muma.candidates.live import History, greatest
 from muma.events.interactions import Interactions
 
@@ -76,12 +77,10 @@ class ALS(FactorModel):
     def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
         super()._ready(learned, history)
         item_FD = self._item_FD.astype(np.float64)
+        self._item_DF = np.ascontiguousarray(self._item_FD.T)
         self._gram_DD = item_FD.T @ item_FD + self.config.l2 * np.eye(item_FD.shape[1])
 
     def _score_history(self, history: History) -> np.ndarray:
         item_L, weight_L = greatest(history.item_L, history.weight_L)
-        mine_LD = self._item_FD[item_L].astype(np.float64)
         confidence_L = self.config.alpha * weight_L.astype(np.float64)
-        left_DD = self._gram_DD + (mine_LD.T * (confidence_L - 1)) @ mine_LD
-        user_D = np.linalg.solve(left_DD, confidence_L @ mine_LD)
-        return dot(user_D[None], self._item_FD)[0]
+        return folded(self._item_DF, self._gram_DD, item_L, confidence_L)

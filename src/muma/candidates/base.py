@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Self
 
+import numba
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -154,9 +155,7 @@ class CatalogueModel(ListingModel):
     def score_history(self, history: History) -> np.ndarray:
         """Score the whole catalogue for a history; see `Live`."""
         item_F = self._fitted()
-        score_I = np.full(self._n_items, -np.inf, dtype=np.float32)
-        score_I[item_F] = self._score_history(history.within(self._column_I))
-        return score_I
+        return _spread(self._score_history(history.within(self._column_I)), item_F, self._n_items)
 
     def _score_history(self, history: History) -> np.ndarray:  # noqa: ARG002
         """Float32 [F] for a history whose items are columns of F."""
@@ -172,3 +171,12 @@ class CatalogueModel(ListingModel):
     @abstractmethod
     def _ready(self, learned: Mapping[str, np.ndarray], history: Interactions) -> None:
         """Keep what `_score` needs."""
+
+
+@numba.njit(cache=True, nogil=True)
+def _spread(score_F: np.ndarray, item_F: np.ndarray, n_items: int) -> np.ndarray:
+    """Scores of every item, float32 [I]; -inf without a place in F."""
+    score_I = np.full(n_items, -np.inf, dtype=np.float32)
+    for f in range(len(item_F)):
+        score_I[item_F[f]] = score_F[f]
+    return score_I

@@ -20,6 +20,7 @@ from scipy.linalg import lapack
 
 from muma.candidates.base import CatalogueModel, ModelConfig
 from muma.candidates.live import History, greatest
+from muma.candidates.rows import summed_dense
 from muma.errors import ConfigError, DataError
 from muma.events.interactions import Interactions
 
@@ -85,7 +86,7 @@ class EASE(CatalogueModel):
         fading = self.config.history_half_life
         fade_L = 1.0 if fading is None else 0.5 ** (history.ages / fading)
         item_L, value_L = greatest(history.item_L, history.weight_L * fade_L)
-        return value_L @ self._weight_FF[item_L]
+        return summed_dense(self._weight_FF, item_L, value_L)
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:

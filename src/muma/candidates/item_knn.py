@@ -19,7 +19,8 @@ from pydantic import Field
 from scipy.sparse import csr_array, vstack
 
 from muma.candidates.base import CatalogueModel, ModelConfig
-from muma.candidates.live import History, greatest, summed_rows
+from muma.candidates.live import History, greatest
+from muma.candidates.rows import summed_rows
 from muma.candidates.storage import pack, unpack
 from muma.events.interactions import Interactions
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numba
 import numpy as np
-from scipy.sparse import csr_array
 
 from muma.events.event import KINDS
 from muma.features.feature import Sequences
@@ -39,10 +39,8 @@ class History:
 
     def within(self, column_I: np.ndarray) -> History:
         """Only interactions with items that have a column, renumbered; int64 [I], -1 without one."""
-        known_L = self.item_L < len(column_I)
-        column_L = np.where(known_L, column_I[np.where(known_L, self.item_L, 0)], -1)
-        keep_L = column_L >= 0
-        return History(column_L[keep_L], self.weight_L[keep_L], self.sequence, self.at)
+        column_L, weight_L = _within(self.item_L, self.weight_L, column_I)
+        return History(column_L, weight_L, self.sequence, self.at)
 
     @property
     def ages(self) -> np.ndarray:
@@ -60,31 +58,40 @@ class Live(Protocol):
 
 
 def greatest(item_L: np.ndarray, value_L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Different items and the greatest value of each, as `Interactions.spread` has them.
+    """Different items, ascending, and the greatest value of each, as `Interactions.spread` has them.
 
     Example:
         >>> greatest(np.array([4, 2, 4]), np.array([1.0, 0.5, 3.0]))[1].tolist()
         [0.5, 3.0]
     """
-    order_L = np.lexsort((value_L, item_L))
-    item_L, value_L = item_L[order_L], value_L[order_L]
-    last_L = np.ones(len(item_L), dtype=bool)
-    last_L[:-1] = item_L[1:] != item_L[:-1]
-    return item_L[last_L], value_L[last_L].astype(np.float32)
+    return _greatest(item_L, value_L)
 
 
-def summed_rows(row_FF: csr_array, item_L: np.ndarray, weight_L: np.ndarray) -> np.ndarray:
-    """Weighted sum of rows of a sparse matrix, float32 [F]; the rows' own storage, nothing copied whole.
+@numba.njit(cache=True, nogil=True)
+def _greatest(item_L: np.ndarray, value_L: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    different_L, best_L = item_L.copy(), np.empty(len(item_L), dtype=np.float32)
+    count = 0
+    for place in np.argsort(item_L, kind="mergesort"):
+        value = np.float32(value_L[place])
+        if count == 0 or different_L[count - 1] != item_L[place]:
+            different_L[count], best_L[count] = item_L[place], value
+            count += 1
+        else:
+            best_L[count - 1] = max(best_L[count - 1], value)
+    return different_L[:count], best_L[:count]
 
-    Example:
-        >>> summed_rows(csr_array(np.eye(3)), np.array([0, 2, 2]), np.ones(3)).tolist()
-        [1.0, 0.0, 2.0]
-    """
-    start_L, end_L = row_FF.indptr[item_L], row_FF.indptr[item_L + 1]
-    sum_F = np.zeros(len(row_FF.indptr) - 1)  # it is square
-    for start, end, weight in zip(start_L.tolist(), end_L.tolist(), weight_L.tolist(), strict=True):
-        sum_F[row_FF.indices[start:end]] += weight * row_FF.data[start:end]
-    return sum_F.astype(np.float32)
+
+@numba.njit(cache=True, nogil=True)
+def _within(
+    item_L: np.ndarray, weight_L: np.ndarray, column_I: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    column_L, kept_L, count = np.empty_like(item_L), np.empty_like(weight_L), 0
+    for place in range(len(item_L)):
+        item = item_L[place]
+        if item < len(column_I) and column_I[item] >= 0:
+            column_L[count], kept_L[count] = column_I[item], weight_L[place]
+            count += 1
+    return column_L[:count], kept_L[:count]
 
 
 def history_of(sequence: Sequences, kinds: Mapping[str, float], *, at: int = 0) -> History:
@@ -99,14 +106,25 @@ def history_of(sequence: Sequences, kinds: Mapping[str, float], *, at: int = 0) 
         at: the moment, UTC microseconds.
     """
     weight_K = np.array([kinds.get(kind, 0.0) for kind in KINDS], dtype=np.float32)
-    kind_L, item_L = sequence.kind_BL[0], sequence.item_BL[0]
-    counted_L = sequence.mask_BL[0] & (item_L >= 0) & (kind_L >= 0) & (kind_L < len(KINDS))
-    weight_L = np.where(counted_L, weight_K[np.where(counted_L, kind_L, 0)], 0.0)
-    keep_L = weight_L > 0
-    item_L, weight_L = item_L[keep_L], weight_L[keep_L]
-    if not len(item_L):
-        return History(item_L, weight_L.astype(np.float32), sequence, at)
-    start_L = np.flatnonzero(np.diff(item_L, prepend=-1) != 0)
-    return History(
-        item_L[start_L], np.maximum.reduceat(weight_L, start_L).astype(np.float32), sequence, at
+    item_L, weight_L = _positive(
+        sequence.item_BL[0], sequence.kind_BL[0], sequence.mask_BL[0], weight_K
     )
+    return History(item_L, weight_L, sequence, at)
+
+
+@numba.njit(cache=True, nogil=True)
+def _positive(
+    item_L: np.ndarray, kind_L: np.ndarray, mask_L: np.ndarray, weight_K: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    found_L, best_L = np.empty_like(item_L), np.empty(len(item_L), dtype=np.float32)
+    count = 0
+    for place in range(len(item_L)):
+        item, kind = item_L[place], kind_L[place]
+        if not mask_L[place] or item < 0 or not 0 <= kind < len(weight_K) or weight_K[kind] <= 0:
+            continue
+        if count > 0 and found_L[count - 1] == item:
+            best_L[count - 1] = max(best_L[count - 1], weight_K[kind])
+            continue
+        found_L[count], best_L[count] = item, weight_K[kind]
+        count += 1
+    return found_L[:count], best_L[:count]

@@ -1,49 +1,55 @@
-"""`muma`: the commands, gathered."""
+"""`muma`: the commands, gathered; the module of a command is imported when it is asked for."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any, cast
+
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
 from muma import __version__
-from muma.cli.demo import demo
-from muma.cli.doctor import doctor
-from muma.cli.drift import drift
-from muma.cli.evaluate import evaluate
-from muma.cli.explain import explain
-from muma.cli.features import features
-from muma.cli.ingest import ingest
-from muma.cli.inspect import inspect
-from muma.cli.loadtest import loadtest
-from muma.cli.match import match
-from muma.cli.models import models
-from muma.cli.ope import ope
-from muma.cli.policy import policy
-from muma.cli.recommend import recommend
-from muma.cli.rules import rules
-from muma.cli.serve import keys, replay, serve
-from muma.cli.stream import stream
 from muma.cli.terminal import out
-from muma.cli.train import train
-from muma.cli.validate import validate
+
+COMMANDS = (
+    "demo", "ingest", "validate", "features", "stream", "inspect", "evaluate", "train", "recommend",
+    "explain", "drift", "serve", "replay", "loadtest", "match", "ope", "doctor", "policy", "rules",
+    "keys", "models",
+)  # fmt: skip
+BESIDE = {"replay": "serve", "keys": "serve"}
+"""Commands that stand in the module of another one."""
+
+
+class Commands(TyperGroup):
+    """Finds a command by its name, in the module of that name."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - always the same
+        """All names, in the order of `muma --help`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | TyperGroup | None:  # noqa: ARG002
+        """The command of a name; None for no such name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"muma.cli.{BESIDE.get(cmd_name, cmd_name)}")
+        found = getattr(module, cmd_name)
+        if isinstance(found, typer.Typer):
+            return get_group(found)
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(cmd_name)(found)
+        return cast("TyperCommand", get_command(alone))
+
 
 app = typer.Typer(
     name="muma",
+    cls=Commands,
     help="Recommendations for media companies that prove what they did.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-COMMANDS = (
-    demo, ingest, validate, features, stream, inspect, evaluate, train, recommend, explain, drift, serve, replay, loadtest, match, ope,
-    doctor,
-)  # fmt: skip
-for command in COMMANDS:
-    app.command(command.__name__)(command)
-app.add_typer(policy, name="policy")
-app.add_typer(rules, name="rules")
-app.add_typer(keys, name="keys")
-app.add_typer(models, name="models")
 
 
 def _version(asked: bool) -> None:

@@ -119,7 +119,8 @@ def serve(
             port=port,
             tls_certificate=certificate,
             tls_key=key,
-        )
+        ),
+        checked=True,
     )
 
 
@@ -146,7 +147,8 @@ def _checked(
     """Say everything that is wrong, and end if anything is."""
     from muma.app.service import checking
 
-    told = (checking.check(one, overrides, place=checking.Place(*place)) for one in recipes)
+    where = checking.Place(*place)
+    told = (checking.check(one, overrides, place=where, thorough=only) for one in recipes)
     found = tuple(dict.fromkeys(fault for faults in told for fault in faults))
     if not only or untrained:  # what is not trained will be
         found = tuple(fault for fault in found if fault.where != checking.TRAINING)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 from muma.errors import ConfigError
 from muma.evaluation.intervals import bootstrap_means, difference
@@ -161,6 +160,8 @@ def wilcoxon_p(difference_B: np.ndarray) -> float:
         return float("nan")
     if not difference_B.any():
         return 1.0
+    from scipy.stats import wilcoxon  # noqa: PLC0415 - a second that only those pay who ask for it
+
     return float(np.asarray(wilcoxon(difference_B[difference_B != 0]))[1])
 
 

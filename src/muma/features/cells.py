@@ -60,13 +60,11 @@ class CellReader:
         """The cells of B requests; float64 or uint8, [B, F] or [B, F, size]."""
         if self.plain:
             return plain_cells(merged_BM, at_B, self.words_F, self.life_F)
+        if self.op in ("min", "max"):
+            return _extremes(merged_BM, self.words_F, self.base_F, 1 if self.op == "max" else -1)
         raw = merged_BM[:, self.words_F]
         if self.op == "hll":
             return np.ascontiguousarray(raw).view(np.uint8)
-        if self.op == "max":
-            return np.where(raw > 0, raw + self.base_F, np.nan)
-        if self.op == "min":
-            return np.where(raw > 0, self.base_F - raw, np.nan)
         cell = raw.astype(np.float64)
         for half_life in np.unique(self.life_F[self.life_F > 0]).tolist():
             weight_B = WEIGHTS[sub_step(at_B, half_life)].astype(np.float64)
@@ -94,3 +92,35 @@ def plain_cells(
                 value /= np.float64(WEIGHTS[at_B[b] % life * STEPS // life])
             cell_BF[b, f] = value
     return cell_BF
+
+
+@numba.njit(cache=True, nogil=True)
+def _extremes(
+    merged_BM: np.ndarray, words_F: np.ndarray, base_F: np.ndarray, sign: int
+) -> np.ndarray:
+    """Lowest or highest values, float64 [B, F]; NaN without an event."""
+    cell_BF = np.full((len(merged_BM), len(words_F)), np.nan)
+    for b in range(len(merged_BM)):
+        for f in range(len(words_F)):
+            word = merged_BM[b, words_F[f]]
+            if word > 0:
+                cell_BF[b, f] = base_F[f] + sign * word
+    return cell_BF
+
+
+@numba.njit(cache=True, nogil=True)
+def without_key(values_BF: np.ndarray, present_BK: np.ndarray, keys_FK: np.ndarray) -> None:
+    """Make NaN, in place, what a request lacks a key for.
+
+    Args:
+        values_BF: float64.
+        present_BK: bool, whether the request has a key of each kind.
+        keys_FK: bool, kinds of key that a feature needs.
+    """
+    for b in range(len(values_BF)):
+        for k in range(present_BK.shape[1]):
+            if present_BK[b, k]:
+                continue
+            for f in range(len(keys_FK)):
+                if keys_FK[f, k]:
+                    values_BF[b, f] = np.nan

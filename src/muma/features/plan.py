@@ -13,7 +13,7 @@ import numpy as np
 
 from muma.config import build
 from muma.errors import ConfigError
-from muma.features.cells import CellReader, plain_cells
+from muma.features.cells import CellReader, plain_cells, without_key
 from muma.features.config import FeaturesConfig
 from muma.features.feature import Cell, Family, Feature, Moment, Partial, SequenceSpec
 from muma.features.keys import KeyKind
@@ -96,6 +96,7 @@ class Plan:
             None  # columns of the blocks that are asked for; None is all
         )
         self.needed = self._needed()
+        self._keys_FK = self._keys()
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
             raise ConfigError(
@@ -159,6 +160,7 @@ class Plan:
             self._taken = np.array([place[name] for name in columns], dtype=np.int64)
         self.sequences = [entry for entry in self.sequences if entry[0].name in sequences]
         self.needed = self._needed()
+        self._keys_FK = self._keys()
         cells = {cell for feature in self.features for cell in feature.cells}
         used = {id(self._reads[_signature(cell)][1]) for cell in cells}
         self.kinds = [_only(kind, used) for kind in self.kinds]
@@ -176,7 +178,6 @@ class Plan:
         """
         width = self._blocks[-1].columns.stop if self._blocks else 0
         values_BF = np.empty((len(moment), width))
-        absent_BK = None if present_BK.all() else ~present_BK
         plain_BW = plain_cells(
             merged_BM, moment.at_B, *self._plain_2W
         )  # in one go: calls cost most
@@ -186,9 +187,9 @@ class Plan:
                 for reader, where in zip(block.readers, block.plain, strict=True)
             ]
             found = block.family.values(cells, moment)
-            if absent_BK is not None:
-                found = np.where((absent_BK @ block.kinds.T)[:, :, None], np.nan, found)
             values_BF[:, block.columns] = found.reshape(len(moment), -1)
+        if self._blocks and not present_BK.all():
+            without_key(values_BF, present_BK, self._keys_FK)
         return values_BF if self._taken is None else values_BF[:, self._taken]
 
     def explain(self) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -350,6 +351,13 @@ class Plan:
             needed |= block.kinds.any(axis=0)
         needed[[place for _, place, _ in self.sequences]] = True
         return needed
+
+    def _keys(self) -> np.ndarray:
+        """Kinds of key that each column of the blocks needs, bool [F, K]."""
+        none = np.zeros((0, len(self.kinds)), dtype=bool)
+        return np.concatenate(
+            [none, *(np.repeat(b.kinds, len(b.features[0].columns), axis=0) for b in self._blocks)]
+        )
 
     def _block(
         self,

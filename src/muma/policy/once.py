@@ -14,7 +14,7 @@ import numpy as np
 
 from muma.policy.checks import check_slate, check_taken
 from muma.policy.policy import Context, Policy
-from muma.policy.sequential import Judgement, SequentialPolicy
+from muma.policy.sequential import Judgement, SequentialPolicy, Slots
 from muma.ranking.ranker import Slate
 
 
@@ -47,6 +47,24 @@ class JudgedOnce:
         """See `Policy.next_slot`."""
         judgement = self._judged(slate, context)
         return judgement.slot(check_taken([*taken, *closed], len(slate)))
+
+    def among(self, slate: Slate, context: Context, open_N: np.ndarray) -> np.ndarray:
+        """Chance of each candidate in the next slot among those that are open, float64 [N].
+
+        The same as `next_slot` with all others taken or closed: a judgement does not ask in which order.
+        """
+        return self._judged(slate, context).slot(np.flatnonzero(~open_N))
+
+    def filled(
+        self, slate: Slate, context: Context, open_N: np.ndarray, u_K: np.ndarray
+    ) -> Slots | None:
+        """All slots at once, where every open candidate may take any; None if the policy cannot."""
+        fill = self._judged(slate, context).fill
+        return None if fill is None else fill(open_N, u_K)
+
+    def best_first(self, slate: Slate, context: Context) -> np.ndarray:
+        """Places in falling order of what the policy expects, int64 [N]."""
+        return self._judged(slate, context).greedy_N
 
     def _judged(self, slate: Slate, context: Context) -> Judgement:
         held = self._held

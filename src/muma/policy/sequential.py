@@ -24,6 +24,7 @@ from muma.policy.policy import Context, Decision, Feedback
 from muma.ranking.ranker import Slate
 
 C = TypeVar("C", bound=Config)
+Slots = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Judgement:
         slot: places taken, int64 [n] in slot order -> probabilities of the next slot, float64 [N].
         floor: least probability of a candidate in the support.
         error: how far a probability may lie from the one that the policy's definition asks for.
+        fill: who is open, boolean [N], and one uniform number a slot, float64 [K] -> place, probability,
+            candidates with a chance and best open place of each slot; what `slot` and `pick` give slot for
+            slot, in one compiled loop. None where the policy has none.
     """
 
     expected_N: np.ndarray
@@ -43,6 +47,7 @@ class Judgement:
     slot: Callable[[np.ndarray], np.ndarray]
     floor: float
     error: float = 0.0
+    fill: Callable[[np.ndarray, np.ndarray], Slots] | None = None
 
     def best(self, taken_n: np.ndarray) -> int:
         """Place of the candidate, of those left, that the policy expects most of."""

@@ -22,9 +22,10 @@ from muma.artifact import Artifact, Writer
 from muma.candidates.storage import load_config, save_config
 from muma.config import Config
 from muma.policy.checks import check_feedback, check_slate, check_slots
-from muma.policy.floor import Floor, floored, rank
+from muma.policy.floor import Floor, rank
 from muma.policy.policy import Context, Decision, Feedback
 from muma.policy.sequential import Judgement, SequentialPolicy, draw
+from muma.policy.slot_kernels import softmax_fill, softmax_slot
 from muma.ranking.ranker import Slate
 
 
@@ -61,11 +62,18 @@ class SoftmaxPolicy(SequentialPolicy[SoftmaxConfig]):
     def judge(self, slate: Slate, context: Context) -> Judgement:  # noqa: ARG002 - the contract's
         """Judge a request."""
         order_N = rank(slate.score_N, slate.score_N, slate.item_N)
+        score_N, floor = np.ascontiguousarray(slate.score_N, dtype=np.float64), self.config.floor
+        most = floor.support(len(slate))
         return Judgement(
             expected_N=slate.score_N,
             greedy_N=order_N,
-            slot=floored(lambda n: self._own(slate.score_N[n]), order_N, self.config.floor),
-            floor=self.config.floor.least,
+            slot=lambda taken_n: softmax_slot(
+                score_N, order_N, taken_n, self.config.temperature, floor.least, most
+            ),
+            floor=floor.least,
+            fill=lambda open_N, u_K: softmax_fill(
+                score_N, order_N, open_N, u_K, self.config.temperature, floor.least, most
+            ),
         )
 
     def choose(self, slate: Slate, context: Context, k: int, rng: np.random.Generator) -> Decision:
@@ -113,9 +121,6 @@ class SoftmaxPolicy(SequentialPolicy[SoftmaxConfig]):
     def load(cls, artifact: Artifact) -> Self:
         """Read what `save` wrote."""
         return cls(load_config(artifact, SoftmaxConfig))
-
-    def _own(self, score_n: np.ndarray) -> np.ndarray:
-        return softmax(score_n, self.config.temperature)
 
     def _gumbel(self, slate: Slate, k: int, rng: np.random.Generator) -> np.ndarray:
         """Places of the slots: the highest noisy score left, or, on the floors' share, any left."""

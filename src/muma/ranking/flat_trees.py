@@ -229,12 +229,13 @@ def _score(
 def _turn(value_NF: np.ndarray, start: int, size: int, across: np.ndarray) -> None:
     """Lay a block of rows feature by feature, with both readings of a missing value."""
     width = value_NF.shape[1]
-    for row in range(size):
-        for column in range(width):
+    for column in range(width):  # in the order of writing: a column's rows lie in few cache lines
+        low, high = across[column], across[width + column]
+        for row in range(size):
             x = value_NF[start + row, column]
             missing = np.isnan(x)
-            across[column, row] = -np.inf if missing else x
-            across[width + column, row] = np.inf if missing else x
+            low[row] = -np.inf if missing else x
+            high[row] = np.inf if missing else x
 
 
 @numba.njit(cache=True, nogil=True)

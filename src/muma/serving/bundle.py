@@ -71,14 +71,13 @@ class Bundle:
         self, live_NF: np.ndarray, user: int, item_N: np.ndarray, score_NS: np.ndarray
     ) -> np.ndarray:
         """Rows as the ranker of lists learned them: float32 [N, F], C-contiguous."""
-        attribute_A = np.full(self.user_UA.shape[1], np.nan, dtype=np.float32)
-        if 0 <= user < len(self.user_UA):
-            attribute_A = self.user_UA[user]
-        item_NA = np.full((len(item_N), self.item_IA.shape[1]), np.nan, dtype=np.float32)
+        width, items, users = live_NF.shape[1], self.item_IA.shape[1], self.user_UA.shape[1]
+        row_NF = np.empty((len(item_N), width + items + users + score_NS.shape[1]), np.float32)
+        row_NF[:, :width] = live_NF
         known_N = item_N < self.n_items
-        item_NA[known_N] = self.item_IA[item_N[known_N]]
-        parts = [
-            live_NF.astype(np.float32), item_NA,
-            np.broadcast_to(attribute_A, (len(item_N), len(attribute_A))), score_NS,
-        ]  # fmt: skip
-        return np.concatenate(parts, axis=1, dtype=np.float32)
+        item_NA = self.item_IA[np.where(known_N, item_N, 0)] if self.n_items else np.nan
+        row_NF[:, width : width + items] = np.where(known_N[:, None], item_NA, np.nan)
+        known = 0 <= user < len(self.user_UA)
+        row_NF[:, width + items : width + items + users] = self.user_UA[user] if known else np.nan
+        row_NF[:, width + items + users :] = score_NS
+        return row_NF

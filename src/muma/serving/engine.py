@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from pydantic import Field
@@ -33,7 +34,7 @@ from muma.policy.held_statistics import HeldStatistics
 from muma.policy.once import judged_once
 from muma.policy.policy import Context, Policy
 from muma.ranking.ranker import Slate
-from muma.rng import derive
+from muma.rng import uniforms
 from muma.serving.bundle import IMPRESSIONS, LISTS, Bundle
 from muma.serving.composing import Told, compose
 from muma.serving.consent.consent import withheld
@@ -84,7 +85,8 @@ class Versions:
     rules: RuleSet
     policy: Policy
 
-    def names(self) -> dict[str, str]:
+    @cached_property
+    def names(self) -> Mapping[str, str]:
         """Part -> version, as answers tell it."""
         policy = getattr(self.policy, "version", type(self.policy).__name__)
         return {"models": self.bundle.version, "rules": self.rules.version, "policy": str(policy)}
@@ -188,7 +190,7 @@ class ServingEngine:
         items = self._composed(work, slate, filled, boost_N, ruling, sources, said_C)
         work.done("words")
         answer = Answer(
-            ask.request_id, items, tuple(work.degraded), work.versions.names(), known.as_of,
+            ask.request_id, items, tuple(work.degraded), work.versions.names, known.as_of,
             work.stages,
         )  # fmt: skip
         return Evidence(
@@ -237,7 +239,7 @@ class ServingEngine:
         told = Told(sources, [()] * len(filled), {}, np.zeros(len(slate)), None)
         items = compose(slate, filled, versions.facts, told)
         work.done("similar")
-        return Answer(ask.request_id, items, (), versions.names(), -1, work.stages)
+        return Answer(ask.request_id, items, (), versions.names, -1, work.stages)
 
     def user(self, user: str) -> Mapping[str, object]:
         """See `Recommending.user`."""
@@ -314,13 +316,16 @@ class ServingEngine:
 
     def _ranked(self, work: _Work, user: int, found: Proposed) -> Slate:
         """Candidates in the order of the ranker, or of the sources' scores without it."""
-        bundle = work.versions.bundle
-        plain = by_sources(found.item_N, found.score_NS, found.names)
-        if not len(found.item_N):
-            return plain
-        if work.left_us() < self.config.reserve_us:
+        if len(found.item_N) and work.left_us() < self.config.reserve_us:
             work.leave_out("rank", "no time was left")
-            return plain
+        elif len(found.item_N):
+            slate = self._by_ranker(work, user, found)
+            if slate is not None:
+                return slate
+        return by_sources(found.item_N, found.score_NS, found.names)
+
+    def _by_ranker(self, work: _Work, user: int, found: Proposed) -> Slate | None:
+        bundle = work.versions.bundle
         live_NF = np.full((len(found.item_N), len(bundle.features)), np.nan)
         try:
             off = withheld(work.ask)
@@ -334,7 +339,7 @@ class ServingEngine:
         except MumaError as error:
             LOG.warning("ranker failed", extra={"reason": str(error)})
             work.leave_out("rank", "the ranker failed")
-            return plain
+            return None
 
     def _filled(
         self, versions: Versions, ask: Ask, slate: Slate, ruling: Ruling
@@ -342,10 +347,10 @@ class ServingEngine:
         """Boosts, then slots; the slate in the order that the policy saw, and its boosts."""
         slate, boost_N = boosted(slate, ruling.boosts(slate.item_N))
         context = Context(ask.request_id, ask.time)
-        rng = derive(self.config.seed, ask.request_id)
+        u_K = uniforms(self.config.seed, ask.request_id, size=ask.count)
         slots = ruling.slots(slate.item_N)
         policy = judged_once(versions.policy)
-        filled = fill(policy, slate, context, ask.count, rng, slots.open_for)
+        filled = fill(policy, slate, context, u_K, slots.open_for, free_N=slots.free_N)
         return slate, filled, boost_N
 
     def _rechecked(
@@ -403,14 +408,14 @@ class ServingEngine:
                     ("rules", "rules", self._past.rules),
                 ):
                     name = wanted.get(part, "")
-                    if name != versions.names()[part]:
+                    if name != versions.names[part]:
                         changes[field] = get(name)
             except (UnknownIdError, ConfigError) as error:
                 raise ArtifactError(str(error)) from error
             if isinstance(rules := changes.get("rules"), RuleSet):
                 rules.prepare(versions.facts)
             versions = replace(versions, **changes)
-        if (names := versions.names()) != wanted:
+        if (names := versions.names) != wanted:
             gone = [f"{k} {v}" for k, v in wanted.items() if names.get(k) != v]
             raise ArtifactError(
                 f"{', '.join(gone)} made this answer and is not here; here is {names}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -138,6 +139,13 @@ class ItemFacts:
     def __len__(self) -> int:
         """Number of items."""
         return len(self.ids)
+
+    @cached_property
+    def strictest(self) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+        """Latest and earliest of each of `TIMES`, and greatest least age: what no item goes beyond."""
+        latest_T = self.time_IT.max(axis=0, initial=BEGINNING).tolist()
+        earliest_T = self.time_IT.min(axis=0, initial=END).tolist()
+        return tuple(latest_T), tuple(earliest_T), int(self.age_I.max(initial=0))
 
     def codes(self, name: str) -> np.ndarray:
         """Codes of one of `TEXTS`, int32 [I]."""

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from muma.policy.floor import rank
+from muma.policy.once import JudgedOnce
 from muma.policy.policy import Context, Policy
-from muma.policy.sequential import pick
+from muma.policy.slot_kernels import drawn
 from muma.ranking.ranker import Slate
 
 Open = Callable[[int, Sequence[int]], np.ndarray]
@@ -51,9 +53,15 @@ class Filled:
 
 
 def fill(
-    policy: Policy, slate: Slate, context: Context, k: int, rng: np.random.Generator, may: Open
+    policy: Policy,
+    slate: Slate,
+    context: Context,
+    u_K: np.ndarray,
+    may: Open,
+    *,
+    free_N: np.ndarray | None = None,
 ) -> Filled:
-    """Fill at most `k` slots; fewer when no candidate may take one.
+    """Fill at most K slots; fewer when no candidate may take one.
 
     A slot that one candidate alone may take is its own, with propensity 1.
 
@@ -61,29 +69,39 @@ def fill(
         policy: draws.
         slate: the candidates.
         context: who asks.
-        k: slots.
-        rng: the request's own generator; one number a slot.
+        u_K: the request's own numbers, uniform in [0, 1), one a slot.
         may: the rules.
+        free_N: candidates that may take any slot, where the rules say no more than that; None otherwise.
     """
+    u_K = u_K[: len(slate)]
+    if free_N is not None and len(slate) and isinstance(policy, JudgedOnce):
+        found = policy.filled(slate, context, free_N, u_K)
+        if found is not None:
+            place_K, p_K, support_K, best_K = found
+            return Filled(place_K, p_K, support_K, place_K != best_K)
     chosen: list[int] = []
     propensity, support, explored = [], [], []
-    order_N = np.zeros(0, dtype=np.int64)
-    if len(slate):
-        order_N = np.argsort(-policy.expected(slate, context), kind="stable")
-    for slot, u in enumerate(rng.random(min(k, len(slate))).tolist()):
+    order_N = _best_first(policy, slate, context) if len(slate) else np.zeros(0, dtype=np.int64)
+    for slot, u in enumerate(u_K.tolist()):
         open_N = may(slot, chosen)
         if not open_N.any():
             break
         p_N = slot_chances(policy, slate, context, chosen, open_N)
-        place = pick(p_N, u)
+        place, with_chance, best = drawn(p_N, u, order_N, open_N)
         propensity.append(min(float(p_N[place]), 1.0))
-        support.append(int(np.count_nonzero(p_N)))
-        explored.append(place != int(order_N[open_N[order_N]][0]))
+        support.append(with_chance)
+        explored.append(place != best)
         chosen.append(place)
     return Filled(
         np.array(chosen, dtype=np.int64), np.array(propensity, dtype=np.float64),
         np.array(support, dtype=np.int64), np.array(explored, dtype=bool),
     )  # fmt: skip
+
+
+def _best_first(policy: Policy, slate: Slate, context: Context) -> np.ndarray:
+    if isinstance(policy, JudgedOnce):
+        return policy.best_first(slate, context)
+    return rank(policy.expected(slate, context), slate.score_N, slate.item_N)
 
 
 def slot_chances(
@@ -100,6 +118,8 @@ def slot_chances(
     """
     if np.count_nonzero(open_N) == 1:
         return open_N.astype(np.float64)
+    if isinstance(policy, JudgedOnce):
+        return policy.among(slate, context, open_N)
     closed_N = ~open_N
     closed_N[list(chosen)] = False
     return policy.next_slot(slate, context, chosen, np.flatnonzero(closed_N).tolist())

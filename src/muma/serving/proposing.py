@@ -14,10 +14,11 @@ import numpy as np
 
 from muma.candidates.candidate import CandidateModel
 from muma.candidates.live import History, Live
-from muma.candidates.scale import scale_of, standardised
 from muma.errors import MumaError
+from muma.serving.pooling import pooled, scored
 
 LOG = logging.getLogger(__name__)
+NONE = np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -65,35 +66,23 @@ def propose(
         pool: items that each source proposes.
         wanted_N: the caller's own items instead of the sources' proposals.
     """
-    raw: dict[int, np.ndarray] = {}
-    chosen, failed = [], {}
-    for place, (name, source) in enumerate(sources.items()):
+    raw_S: list[np.ndarray] = []
+    failed = {}
+    for name, source in sources.items():
         try:
-            raw_I = cast("Live", source).score_history(history)
+            raw_S.append(cast("Live", source).score_history(history))
         except MumaError as error:
             failed[name] = str(error)
+            raw_S.append(NONE)
             LOG.warning("source failed", extra={"source": name, "reason": str(error)})
-            continue
-        raw[place] = raw_I
-        if wanted_N is None:
-            chosen.append((place, _best(raw_I, allowed_I[: len(raw_I)], pool)))
+    length_S = np.array([len(raw_I) for raw_I in raw_S], dtype=np.int64)
+    score_SI = np.empty((len(raw_S), length_S.max(initial=0)), dtype=np.float32)
+    for place, raw_I in enumerate(raw_S):
+        score_SI[place, : len(raw_I)] = raw_I
     if wanted_N is None:
-        item_N = np.unique(np.concatenate([best for _, best in chosen] or [np.zeros(0, int)]))
+        item_N, score_NS, by_NS = pooled(score_SI, length_S, allowed_I, pool)
     else:
         item_N = np.unique(wanted_N[allowed_I[wanted_N]])
-    by_NS = np.zeros((len(item_N), len(sources)), dtype=bool)
-    for place, best in chosen:
-        by_NS[np.searchsorted(item_N, best), place] = True
-    score_NS = np.full((len(item_N), len(sources)), np.nan, dtype=np.float32)
-    for place, raw_I in raw.items():
-        known = int(np.searchsorted(item_N, len(raw_I)))  # later items are new to the models
-        score_NS[:known, place] = standardised(raw_I[item_N[:known]], scale_of(raw_I))
+        score_NS = scored(score_SI, length_S, item_N)
+        by_NS = np.zeros(score_NS.shape, dtype=bool)
     return Proposed(item_N, score_NS, by_NS, tuple(sources), failed)
-
-
-def _best(score_I: np.ndarray, allowed_I: np.ndarray, pool: int) -> np.ndarray:
-    """The `pool` allowed items with the greatest scores."""
-    closed_I = np.where(allowed_I, -score_I, np.inf)
-    pool = min(pool, len(closed_I))
-    place = closed_I.argpartition(pool - 1)[:pool] if pool else np.zeros(0, int)
-    return place[np.isfinite(closed_I[place])]

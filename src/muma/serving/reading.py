@@ -83,13 +83,14 @@ class LiveReader:
         Raises:
             StoreError: the store cannot be read.
         """
-        found = self._history.lookup(user, np.array([NOBODY]), at).sequences
-        found = {name: without_kinds(one, off) for name, one in found.items()}
+        found = self._history.sequences(user, at)
+        if off:
+            found = {name: without_kinds(one, off) for name, one in found.items()}
         sequence = found[bundle.sequence]
         history = history_of(sequence, bundle.signal, at=at)
         mine = sequence.mask_BL[0] & (sequence.item_BL[0] >= 0)
-        state = UserState(sequence.item_BL[0][mine], sequence.time_BL[0][mine], _hidden(found))
         newest = sequence.time_BL[0][mine]
+        state = UserState(sequence.item_BL[0][mine], newest, _hidden(found))
         return Known(history, state, int(newest[-1]) if len(newest) else -1)
 
     def features(
@@ -131,15 +132,25 @@ class LiveReader:
 
 def of_session(item_L: np.ndarray, at: int) -> Known:
     """What an anonymous visitor's session tells."""
-    sequence = Sequences(
+    if not len(item_L):
+        return Known(History(NONE, NO_WEIGHT, NO_SEQUENCE, at), UserState(NONE))
+    history = History(item_L, np.ones(len(item_L), dtype=np.float32), _sequence(item_L, at), at)
+    return Known(history, UserState(item_L))
+
+
+def _sequence(item_L: np.ndarray, at: int) -> Sequences:
+    """Items of a session as an encoder reads them."""
+    return Sequences(
         item_BL=item_L[None], time_BL=np.full((1, len(item_L)), at, dtype=np.int64),
         kind_BL=np.zeros((1, len(item_L)), dtype=np.int64),
         domain_BL=np.full((1, len(item_L)), -1, dtype=np.int64),
         dwell_BL=np.full((1, len(item_L)), -1, dtype=np.int64),
         mask_BL=np.ones((1, len(item_L)), dtype=bool),
     )  # fmt: skip
-    history = History(item_L, np.ones(len(item_L), dtype=np.float32), sequence, at)
-    return Known(history, UserState(item_L))
+
+
+NO_WEIGHT = np.zeros(0, dtype=np.float32)
+NO_SEQUENCE = _sequence(NONE, 0)
 
 
 def _told(sequence: Sequences | None, facts: ItemFacts) -> list[dict[str, object]]:

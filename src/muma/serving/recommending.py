@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 
@@ -93,9 +94,8 @@ class Hit:
     count: int
 
 
-@dataclass(frozen=True)
-class ServedItem:
-    """One slot.
+class ServedItem(msgspec.Struct, frozen=True):
+    """One slot; a struct, which is made in a tenth of a dataclass's time, ten of them an answer.
 
     Attributes:
         item: the item's own id.
@@ -120,7 +120,7 @@ class ServedItem:
     probability: Mapping[str, float]
     sources: tuple[str, ...]
     reason: str | None = None
-    groups: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, float] = {}
     rules: tuple[str, ...] = ()
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -58,8 +59,12 @@ def same(one: Any, other: Any) -> bool:
             and (one.dtype, one.shape) == (other.dtype, other.shape)
             and one.tobytes() == other.tobytes()
         )
-    if dataclasses.is_dataclass(one):
-        names = [f.name for f in dataclasses.fields(one)]
+    if dataclasses.is_dataclass(one) or isinstance(one, msgspec.Struct):
+        names = (
+            one.__struct_fields__
+            if isinstance(one, msgspec.Struct)
+            else [f.name for f in dataclasses.fields(one)]
+        )
         return type(one) is type(other) and all(
             same(getattr(one, n), getattr(other, n)) for n in names
         )

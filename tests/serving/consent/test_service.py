@@ -171,12 +171,12 @@ def test_events_without_consent_are_not_kept_and_counted(opened, http):
         event("f1", "u6", "follow"),
         event("g2", "u6", "fixation", **look, consent=["gaze"]),
     ]
-    before = sum(opened.running.opened.stream.ends().values())
+    before = sum(opened.running.stream.ends().values())
     told = http.post("/v1/events", json=batch).json()
     assert (told["accepted"], told["withheld"]) == (2, {"gaze": 1, "social": 1})
     assert [fault["index"] for fault in told["refused"]] == [0, 2]
     assert all("consent" in fault["reason"] for fault in told["refused"])
-    assert sum(opened.running.opened.stream.ends().values()) == before + 2
+    assert sum(opened.running.stream.ends().values()) == before + 2
     alone = http.post("/v1/events", json=event("f2", "u6", "follow"))
     assert (alone.status_code, alone.json()["accepted"]) == (200, 0)  # it was no mistake to send it
     wrong = [event("f3", "u6", "follow"), {"event_id": "x"}]
@@ -191,7 +191,7 @@ def test_events_without_consent_are_not_kept_and_counted(opened, http):
 
 
 def stream_rows(opened, user):
-    index, stream = opened.engine._user(user), opened.running.opened.stream
+    index, stream = opened.engine._user(user), opened.running.stream
     parts = []
     for partition, at in stream.starts().items():
         while batch := stream.read(partition, at, limit=10**6):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -70,13 +71,13 @@ def test_one_bit_of_a_score_is_named():
         ("as_of", lambda a: replace(a, as_of=77)),
         ("number of items", lambda a: replace(a, items=a.items[:1])),
         ("degraded", lambda a: replace(a, degraded=("rank: late",))),
-        ("items[1].item", lambda a: replace(a, items=(a.items[0], replace(a.items[1], item="x")))),
+        ("items[1].item", lambda a: replace(a, items=(a.items[0], msgspec.structs.replace(a.items[1], item="x")))),
         ("items[0].propensity",
-         lambda a: replace(a, items=(replace(a.items[0], propensity=float(np.nextafter(1 / 3, 1))), a.items[1]))),
-        ("items[0].score", lambda a: replace(a, items=(replace(a.items[0], score=np.nan), a.items[1]))),
-        ("items[0].score", lambda a: replace(a, items=(replace(a.items[0], score=-0.0), a.items[1]))),
+         lambda a: replace(a, items=(msgspec.structs.replace(a.items[0], propensity=float(np.nextafter(1 / 3, 1))), a.items[1]))),
+        ("items[0].score", lambda a: replace(a, items=(msgspec.structs.replace(a.items[0], score=np.nan), a.items[1]))),
+        ("items[0].score", lambda a: replace(a, items=(msgspec.structs.replace(a.items[0], score=-0.0), a.items[1]))),
         ("items[0].probability['click']",
-         lambda a: replace(a, items=(replace(a.items[0], probability={"click": 0.1}), a.items[1]))),
+         lambda a: replace(a, items=(msgspec.structs.replace(a.items[0], probability={"click": 0.1}), a.items[1]))),
     ],
 )  # fmt: skip
 def test_every_difference_is_named(where, change):
@@ -107,7 +108,8 @@ def test_nan_equals_the_same_nan():
         def replay(self, evidence):
             answer = super().replay(evidence)
             return replace(
-                answer, items=tuple(replace(i, score=float("nan")) for i in answer.items)
+                answer,
+                items=tuple(msgspec.structs.replace(i, score=float("nan")) for i in answer.items),
             )
 
     made = kept()

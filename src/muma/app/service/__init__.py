@@ -1,1 +1,1 @@
-"""A recipe as a running service: one process that answers, takes events in, and keeps features up to date."""
+"""A recipe as a running service: a process that answers and takes events in, and one that keeps features up to date."""

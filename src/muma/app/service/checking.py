@@ -100,7 +100,11 @@ class _Found:
 
 
 def check(
-    recipe: str | Path, overrides: Sequence[str] = (), *, place: Place = Place()
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    place: Place = Place(),
+    thorough: bool = True,
 ) -> tuple[Fault, ...]:
     """Everything that would keep a recipe from being served.
 
@@ -108,13 +112,14 @@ def check(
         recipe: path of the TOML file.
         overrides: `a.b=c`.
         place: where the service would listen.
+        thorough: look through the files of models, too; a service that starts does it by itself.
     """
     found = _Found()
     _check_place(place, found)
     config = found.got("recipe", lambda: read_recipe(recipe, overrides=overrides))
     if config is not None:
         _check_recipe(config, found)
-        _check_run(config, found)
+        _check_run(config, found, thorough)
     return tuple(found.faults)
 
 
@@ -195,7 +200,7 @@ def _check_source(name: str, use: str, params: dict[str, object]) -> None:
         )
 
 
-def _check_run(config: AppConfig, found: _Found) -> None:
+def _check_run(config: AppConfig, found: _Found, thorough: bool) -> None:
     """What the run's folder tells."""
     folder = config.folder
     log = None
@@ -213,7 +218,7 @@ def _check_run(config: AppConfig, found: _Found) -> None:
                 source.files()
         found.add(TRAINING, f"{folder} holds no log; run 'muma train'")
     if log is not None:
-        _check_log(config, log, found)
+        _check_log(config, log, found, thorough)
     with found.looking("rules"):
         RuleStore(folder / "rules", clock=lambda: 0).rule_set()
     with found.looking("keys"):
@@ -222,7 +227,7 @@ def _check_run(config: AppConfig, found: _Found) -> None:
         _check_alone(config)
 
 
-def _check_log(config: AppConfig, log: EventLog, found: _Found) -> None:
+def _check_log(config: AppConfig, log: EventLog, found: _Found, thorough: bool) -> None:
     items = _put_items(config.folder / "items.jsonl", found)
     names = set(log.item_ids.ids.cast(str).to_list()) | items
     for name in config.serving.editorial:
@@ -239,7 +244,8 @@ def _check_log(config: AppConfig, log: EventLog, found: _Found) -> None:
         inputs = found.got(TRAINING, lambda: stage_inputs(config))
         stages = Stages(config.folder, log)
         if inputs is not None and any(
-            stages.stored(name, inputs[name]) is None for name in ("sources", "rankers")
+            stages.stored(name, inputs[name], verify=thorough) is None
+            for name in ("sources", "rankers")
         ):
             text = f"{config.folder} holds no rankers of this recipe and log; run 'muma train'"
             found.add(TRAINING, text)

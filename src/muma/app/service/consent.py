@@ -123,7 +123,7 @@ def _withdrawal(
         stream,
         ErasableLog(config.folder / "log", tables=TABLES[source], kinds=kinds_of(source)),
     ]
-    kept = {part for kind in running.opened.world.plan.kinds for part in kind.key.components}
+    kept = {part for kind in running.world.plan.kinds for part in kind.key.components}
     if KEYS.get(source) in kept:
         parts.append(LiveState(running, components=(KEYS[source],), residue=()))
     parts.append(Left("others", COUNTED[source], ANSWERS, MODELS))

@@ -13,27 +13,28 @@ from muma.serving.erasure.parts import AGGREGATES, ErasableState, ErasableStream
 
 
 class LiveStream(ErasableStream):
-    """The event stream as it is open now: a pause opens it anew."""
+    """The event stream; the pump reads anew what was blanked."""
 
     def __init__(self, running: Running, *, kinds: Collection[str] | None = None) -> None:
-        super().__init__(running.opened.stream, kinds=kinds)
+        super().__init__(running.stream, kinds=kinds)
         self._running = running
 
     def find(self, user: str) -> int:
         """Dense index of a raw id, -1 for none."""
         with self._running.turns:
-            self._stream = self._running.opened.stream
             return super().find(user)
 
     def erase(self, subject: Subject) -> Mapping[str, int]:
         """See `ErasableStream.erase`."""
         with self._running.turns:
-            self._stream = self._running.opened.stream
-            return super().erase(subject)
+            try:
+                return super().erase(subject)
+            finally:
+                self._running.pump.forget()
 
 
 class LiveState(ErasableState):
-    """The feature state; the service is paused meanwhile."""
+    """The feature state; the pump is paused meanwhile, and answers do without it."""
 
     def __init__(
         self,

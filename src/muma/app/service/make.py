@@ -25,6 +25,7 @@ from muma.app.service.parts import (
     RulesHeld,
 )
 from muma.app.service.previews import PreviewsHeld
+from muma.app.service.pump_process import PumpProcess
 from muma.app.service.running import Running
 from muma.app.service.warm import warm
 from muma.app.serving_bundle import bundle_of, versions_of
@@ -118,12 +119,15 @@ def open_service(config: AppConfig, *, time_of: Time = "now", speed: float = 1.0
     """
     section = config.serving
     log = open_log(config.folder / "log")
-    bundle = bundle_of(config, log)
-    until = bundle.learned_until if section.begin == "test" else None
-    clock = log_clock(log, until, speed=speed) if time_of == "log" else machine_clock
     held = ExitStack()
     try:
-        return _opened(config, log, bundle, clock, until, held)
+        pump = held.enter_context(
+            closing(PumpProcess(config))
+        )  # it loads while the models are read
+        bundle = bundle_of(config, log)
+        until = bundle.learned_until if section.begin == "test" else None
+        clock = log_clock(log, until, speed=speed) if time_of == "log" else machine_clock
+        return _opened(config, log, bundle, clock, until, pump, held)
     except BaseException:
         held.close()
         raise
@@ -135,6 +139,7 @@ def _opened(
     bundle: Bundle,
     clock: Callable[[], int],
     until: int | None,
+    pump: PumpProcess,
     held: ExitStack,
 ) -> Opened:
     folder, section = config.folder, config.serving
@@ -143,7 +148,7 @@ def _opened(
     answering = held.enter_context(closing(Answering(versions_of(config))))
     evidence_log = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
     evidence = held.enter_context(closing(evidence_log))
-    running = held.enter_context(closing(Running(config, clock=clock, until=until)))
+    running = held.enter_context(closing(Running(config, clock=clock, until=until, pump=pump)))
     if isinstance(clock, LogClock):
         clock.not_before(running.newest() + 1)
     versions = Versions(bundle, item_facts(log), RuleSet(), policy)
@@ -165,7 +170,7 @@ def _opened(
     running.on_step = items.sync
     rules = RulesHeld(engine, rule_store)
     gate = PromotionGate(
-        engine, EvidenceReader(folder / "evidence"), lambda: running.opened.stream,
+        engine, EvidenceReader(folder / "evidence"), lambda: running.stream,
         config=config.serving.gate, reward=config.serving.reward, tenant=name, clock=clock,
     )  # fmt: skip
     models = ModelsHeld(
@@ -176,7 +181,7 @@ def _opened(
     previews = PreviewsHeld(engine, running, consents)
     tenant = Tenant(
         name=name,
-        engine=RememberingEngine(engine, evidence, consents, running.turn),
+        engine=RememberingEngine(engine, evidence, consents),
         intake=events,
         decisions=evidence,
         items=items,
@@ -222,7 +227,7 @@ def _learner(
     try:
         return Learner(
             pupil, store,
-            stream=lambda: running.opened.stream if running.is_open else None,
+            stream=lambda: running.stream,
             find=partial(evidence.get, tenant=section.tenant),
             since=clock() if first is None else first.time,
             item_of=_find_in(engine),

@@ -17,7 +17,7 @@ import polars as pl
 from muma.app.service.consent import ConsentsHeld
 from muma.app.service.running import Running
 from muma.artifact import flush
-from muma.errors import RetryLater, StoreError, StreamError
+from muma.errors import RetryLater, StoreError
 from muma.events.vocabulary import forgotten
 from muma.serving.audit import AuditLog, Entry
 from muma.serving.engine import ServingEngine
@@ -48,24 +48,14 @@ class RememberingEngine:
         engine: answers.
         log: remembers.
         consents: say what may be read.
-        turn: held while it answers; see `Running.turn`.
     """
 
-    def __init__(
-        self,
-        engine: ServingEngine,
-        log: EvidenceStore,
-        consents: ConsentsHeld,
-        turn: threading.Lock,
-    ) -> None:
+    def __init__(self, engine: ServingEngine, log: EvidenceStore, consents: ConsentsHeld) -> None:
         self._engine, self._log, self._consents = engine, log, consents
-        self._turn = turn
 
     def answer(self, ask: Ask) -> Evidence:
         """Answer and remember."""
-        allowed = self._consents.applied(ask)
-        with self._turn:
-            evidence = self._engine.answer(allowed)
+        evidence = self._engine.answer(self._consents.applied(ask))
         self._log.put(evidence)
         return evidence
 
@@ -115,10 +105,6 @@ class EventsIn:
             self._running.wake()
         except Late:
             raise RetryLater("the disk is slow", after_s=PAUSE_S) from None
-        except StreamError as error:
-            if not self._running.is_open:
-                raise RetryLater("the service is paused", after_s=PAUSE_S) from error
-            raise
 
 
 class ItemsHeld:

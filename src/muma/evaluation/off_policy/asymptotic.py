@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from muma.config import Config
 from muma.evaluation.off_policy.estimator import Terms
@@ -58,7 +58,7 @@ class Asymptotic:
         count = units.count
         if count < 2:
             return dict.fromkeys(terms, (float("nan"), float("nan")))
-        quantile = float(student.ppf(0.5 + self.config.level / 2, count - 1))
+        quantile = float(stdtrit(count - 1, 0.5 + self.config.level / 2))
         return {
             name: self._ends(term.value, errors(term, units), quantile)
             for name, term in terms.items()

@@ -21,8 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.stats import chi2
-from scipy.stats import t as student
+from scipy.special import chdtrc, stdtr
 
 from muma.config import Config
 from muma.errors import DataError
@@ -235,7 +234,7 @@ def _group(
         reasons.append("the gain has no spread; a policy equal to the logged one cannot differ")
     p = float("nan")
     if not reasons:
-        p = float(2 * student.sf(abs(gain.value / error), units.count - 1))
+        p = float(2 * stdtr(units.count - 1, -abs(gain.value / error)))
     return GroupGain(
         column, group, len(part), gain, acted.value, p, p, p, "undecidable", tuple(reasons)
     )
@@ -269,7 +268,7 @@ def _heterogeneity(
     spread = (
         covariance_GG[1:, 1:] - covariance_GG[0, 1:] - covariance_GG[1:, :1] + covariance_GG[0, 0]
     )
-    return float(chi2.sf(away_G @ np.linalg.pinv(spread) @ away_G, len(away_G)))
+    return float(chdtrc(len(away_G), away_G @ np.linalg.pinv(spread) @ away_G))
 
 
 def _rows(terms: Terms, in_B: np.ndarray) -> Terms:

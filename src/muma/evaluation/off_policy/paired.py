@@ -11,7 +11,7 @@ Shape: B rounds, U units.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from muma.errors import ConfigError, DataError
 from muma.evaluation.off_policy.estimator import Terms
@@ -59,7 +59,7 @@ def paired_gain(
     effective = float(weight_U.sum() ** 2 / squares) if squares > 0 else 0.0
     half = float("nan")
     if units.count > 1:
-        half = standard_error(error_U) * float(student.ppf((1 + level) / 2, units.count - 1))
+        half = standard_error(error_U) * float(stdtrit(units.count - 1, (1 + level) / 2))
     return Result(value, value - half, value + half, units.count, effective, label)
 
 

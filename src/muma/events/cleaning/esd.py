@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from pydantic import Field
-from scipy import stats
+from scipy.special import stdtrit
 
 from muma.events.cleaning.outliers import DwellOutliers
 from muma.events.cleaning.rule import RuleConfig
@@ -84,7 +84,7 @@ def generalised_esd(
             low += 1
         else:
             high += 1
-        t = stats.t.ppf(1 - alpha / (2 * (n - i + 1)), n - i - 1)
+        t = stdtrit(n - i - 1, 1 - alpha / (2 * (n - i + 1)))
         critical = (n - i) * t / np.sqrt((n - i - 1 + t * t) * (n - i + 1))
         if deviate > critical:
             best = (low, high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 from pydantic import Field
 
@@ -44,8 +45,16 @@ class Clock:
     def values(self, cells: Sequence[np.ndarray], moment: Moment) -> np.ndarray:
         """Read off `at`."""
         del cells
-        local = moment.at_B + self._offset
+        return _clock(moment.at_B, self._offset, _SIN, _COS)[:, None, :]
+
+
+@numba.njit(cache=True, nogil=True)
+def _clock(at_B: np.ndarray, offset: int, sin_h: np.ndarray, cos_h: np.ndarray) -> np.ndarray:
+    value_BC = np.empty((len(at_B), 5))
+    for b in range(len(at_B)):
+        local = at_B[b] + offset
         hour = local % DAY // HOUR
         weekday = (local // DAY + 3) % 7  # 1970-01-01 was a Thursday
-        columns = [hour, _SIN[hour], _COS[hour], weekday, weekday >= 5]
-        return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=-1)[:, None, :]
+        value_BC[b, 0], value_BC[b, 1], value_BC[b, 2] = hour, sin_h[hour], cos_h[hour]
+        value_BC[b, 3], value_BC[b, 4] = weekday, weekday >= 5
+    return value_BC

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 
 from muma.features.families.total import MeasuredConfig
@@ -39,5 +40,13 @@ class Mean:
 
 def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
     """`top / bottom`, NaN where `bottom` is 0; float64, any equal shape."""
-    some = bottom > 0
-    return np.where(some, top / np.where(some, bottom, 1.0), np.nan)
+    return _ratio(top.ravel(), bottom.ravel()).reshape(top.shape)
+
+
+@numba.njit(cache=True, nogil=True)
+def _ratio(top_n: np.ndarray, bottom_n: np.ndarray) -> np.ndarray:
+    found_n = np.full(len(top_n), np.nan)
+    for n in range(len(top_n)):
+        if bottom_n[n] > 0:
+            found_n[n] = top_n[n] / bottom_n[n]
+    return found_n

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from muma.features.families.blocks import BlockConfig
+from muma.features.families.mean import ratio
 from muma.features.feature import Cell, Feature, Moment, Partial
 from muma.features.keys import KeyKind
 from muma.features.window import parse_window
@@ -60,6 +61,4 @@ class Rate:
         """The smoothed rate."""
         del moment
         prior = self.config.prior_rate * self.config.prior_trials
-        trials = cells[1] + self.config.prior_trials
-        some = trials > 0
-        return np.where(some, (cells[0] + prior) / np.where(some, trials, 1.0), np.nan)[:, :, None]
+        return ratio(cells[0] + prior, cells[1] + self.config.prior_trials)[:, :, None]

@@ -84,13 +84,9 @@ class Session:
         """All columns."""
         events, start, end, dwell, dwells, *counts = cells
         at = moment.at_B[:, None]
-        columns = [
-            events,
-            (end - start) / 1e6,
-            (at - start) / 1e6,
-            (at - end) / 1e6,
-            dwell,
-            ratio(dwell, dwells),
-            *counts,
-        ]
-        return np.stack(columns, axis=-1)
+        value_BFC = np.empty((*events.shape, len(COLUMNS) + len(counts)))
+        columns = [events, end - start, at - start, at - end, dwell, ratio(dwell, dwells), *counts]
+        for place, column in enumerate(columns):
+            value_BFC[..., place] = column
+        value_BFC[..., 1:4] /= 1e6  # from microseconds
+        return value_BFC

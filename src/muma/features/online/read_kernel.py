@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from muma.features.kind_plan import ADD, ALL_TIME, BEST, BUCKET, DECAY, GAP, SLIDING
-from muma.features.online.kernel_tables import KernelTables
+from muma.features.online.kernel_tables import ReadTables
 from muma.features.window import DECAY_LIMIT
 
 
@@ -19,7 +19,7 @@ def read(
     rows: np.ndarray,
     row_B: np.ndarray,
     at_B: np.ndarray,
-    tables: KernelTables,
+    tables: ReadTables,
     first: int,
     merged_BM: np.ndarray,
 ) -> None:
@@ -29,46 +29,44 @@ def read(
         rows: int64 [R, width].
         row_B: int64, the row of each request; -1 reads nothing.
         at_B: int64 microseconds.
-        tables: the kind's plan.
+        tables: what is read of the kind.
         first: place of the kind's first merged word.
         merged_BM: int64, zero where this kind writes; filled in place.
     """
+    states, reads = tables.states, tables.reads
     for b in range(len(row_B)):
         if row_B[b] >= 0:
-            read_row(rows[row_B[b]], at_B[b], tables, first, merged_BM[b])
+            read_row(rows[row_B[b]], at_B[b], states, reads, merged_BM[b, first:])
 
 
 @numba.njit(cache=True, nogil=True)
-def read_row(row: np.ndarray, at: int, tables: KernelTables, first: int, out: np.ndarray) -> None:
-    """Merge what one request reads of one row (int64 [width]) into `out` (int64 [M])."""
-    for s in range(tables.states.shape[0]):
-        begin, end = tables.read_first[s], tables.read_first[s + 1]
-        if begin == end:
-            continue
-        kind = tables.states[s, 0]
+def read_row(
+    row: np.ndarray, at: int, states: np.ndarray, reads: np.ndarray, out: np.ndarray
+) -> None:
+    """Merge what one request reads of one row (int64 [width]) into its kind's words (int64 [M])."""
+    for s in range(states.shape[0]):
+        kind = states[s, 0]
         if kind == SLIDING:
-            _sliding(row, s, at, tables, first, out)
+            _sliding(row, s, at, states, reads, out)
         elif kind == ALL_TIME:
-            _all_time(row, s, at, tables, first, out)
+            _all_time(row, states[s], at, reads, out)
         elif kind == DECAY:
-            _decay(row, s, at, tables, first, out)
+            _decay(row, states[s], at, reads, out)
         elif kind == GAP:
-            _gap(row, s, at, tables, first, out)
+            _gap(row, states[s], at, reads, out)
 
 
 @numba.njit(cache=True, nogil=True)
-def _join(row, base, q, tables, first, out):
-    """Merge one slot's partial into the words of read `q`."""
-    p = tables.reads[q, 1]
-    op, place = tables.parts[p, 0], first + tables.reads[q, 3]
-    at = base + tables.parts[p, 4]
+def _join(row, base, read_6, out):
+    """Merge one slot's partial into the words of a read."""
+    op, place, at = read_6[3], read_6[1], base + read_6[4]
     if op in (ADD, BUCKET):
-        for w in range(tables.reads[q, 4]):
+        for w in range(read_6[2]):
             out[place + w] += row[at + w]
     elif op == BEST:
         out[place] = max(out[place], row[at])
     else:
-        for w in range(tables.reads[q, 4]):
+        for w in range(read_6[2]):
             mine, other = np.uint64(out[place + w]), np.uint64(row[at + w])
             best = np.uint64(0)
             for byte in range(8):
@@ -78,52 +76,43 @@ def _join(row, base, q, tables, first, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def _sliding(row, s, at, tables, first, out):
-    slots, offset, stride = tables.states[s, 2], tables.states[s, 3], tables.states[s, 4]
-    begin, end = tables.read_first[s], tables.read_first[s + 1]
-    now, longest = at // tables.states[s, 1], np.int64(0)
-    for q in range(begin, end):
-        longest = max(longest, tables.reads[q, 2])
-    for i in range(slots):
-        base = offset + i * stride
+def _sliding(row, s, at, states, reads, out):
+    base, stride, longest = states[s, 3], states[s, 4], states[s, 8]
+    begin, end, now = states[s, 6], states[s, 7], at // states[s, 1]
+    for _ in range(states[s, 2]):
         age = now - (row[base] - 1)
-        if row[base] == 0 or age < 0 or age >= longest:
-            continue
-        for q in range(begin, end):
-            if age >= tables.reads[q, 2]:
-                continue
-            if tables.plain[q] >= 0:  # one added word: by far the most
-                out[first + tables.reads[q, 3]] += row[base + tables.plain[q]]
-            else:
-                _join(row, base, q, tables, first, out)
+        if row[base] != 0 and 0 <= age < longest:
+            for q in range(begin, end):
+                if age >= reads[q, 0]:
+                    continue
+                if reads[q, 5] >= 0:  # one added word: by far the most
+                    out[reads[q, 1]] += row[base + reads[q, 5]]
+                else:
+                    _join(row, base, reads[q], out)
+        base += stride
 
 
 @numba.njit(cache=True, nogil=True)
-def _all_time(row, s, at, tables, first, out):
-    base, horizon = tables.states[s, 3], tables.states[s, 7]
-    for q in range(tables.read_first[s], tables.read_first[s + 1]):
-        word = row[base + tables.parts[tables.reads[q, 1], 4]]
+def _all_time(row, state_9, at, reads, out):
+    base, horizon = state_9[3], state_9[5]
+    for q in range(state_9[6], state_9[7]):
+        word = row[base + reads[q, 4]]
         if horizon >= 0 and at - (word - 1) > horizon:
             continue  # only the time of the last event has a horizon: the word is that time + 1
-        _join(row, base, q, tables, first, out)
+        _join(row, base, reads[q], out)
 
 
 @numba.njit(cache=True, nogil=True)
-def _decay(row, s, at, tables, first, out):
+def _decay(row, state_9, at, reads, out):
     """Fold the accumulator and the live epochs, oldest first; floors nest, so this is exact."""
-    span, slots, acc, stride = (
-        tables.states[s, 1],
-        tables.states[s, 2],
-        tables.states[s, 3],
-        tables.states[s, 4],
-    )
+    span, slots, acc, stride = state_9[1], state_9[2], state_9[3], state_9[4]
     now, live = at // span, acc + stride
     newest = np.int64(-1)
     for i in range(slots):
         newest = max(newest, row[live + i * stride] - 1)
-    for q in range(tables.read_first[s], tables.read_first[s + 1]):
-        part, place = tables.parts[tables.reads[q, 1], 4], first + tables.reads[q, 3]
-        for w in range(tables.reads[q, 4]):
+    for q in range(state_9[6], state_9[7]):
+        part, place = reads[q, 4], reads[q, 1]
+        for w in range(reads[q, 2]):
             total, epoch = np.int64(0), np.int64(0)
             if row[acc] > 0:
                 total, epoch = row[acc + part + w], row[acc] - 1
@@ -137,16 +126,10 @@ def _decay(row, s, at, tables, first, out):
 
 
 @numba.njit(cache=True, nogil=True)
-def _gap(row, s, at, tables, first, out):
-    gap, slots, offset, stride, horizon = (
-        tables.states[s, 1],
-        tables.states[s, 2],
-        tables.states[s, 3],
-        tables.states[s, 4],
-        tables.states[s, 7],
-    )
+def _gap(row, state_9, at, reads, out):
+    gap, offset, stride, horizon = state_9[1], state_9[3], state_9[4], state_9[5]
     open_at, closed_at = np.int64(-1), np.int64(-1)
-    for i in range(slots):
+    for i in range(state_9[2]):
         base = offset + i * stride
         if row[base] == 0 or at - (row[base + 1] - 1) > horizon:
             break
@@ -157,10 +140,10 @@ def _gap(row, s, at, tables, first, out):
             continue
         closed_at = base
         break
-    for q in range(tables.read_first[s], tables.read_first[s + 1]):
-        base = closed_at if tables.reads[q, 2] == 1 else open_at
+    for q in range(state_9[6], state_9[7]):
+        base = closed_at if reads[q, 0] == 1 else open_at
         if base >= 0:
-            _join(row, base, q, tables, first, out)
+            _join(row, base, reads[q], out)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from muma.errors import StoreError
 from muma.features.catalogue import Catalogue
-from muma.features.feature import FeatureTable
+from muma.features.feature import FeatureTable, Sequences
 from muma.features.online.engine import COUNTERS, PLAN
 from muma.features.online.reading import Reading, Source
 from muma.features.online.record import decode, merge, plan_signature, signature, view
@@ -58,6 +58,7 @@ class FeatureReader:
         read = plan if columns is None else plan.select(columns, sequences)
         self._reading = Reading(read, catalogue)
         self._signs = [signature(kind) for kind in plan.kinds]
+        self._names = [kind.name for kind in plan.kinds]
         self._scratch = threading.local()  # a place in `kinds` -> int64 [rows, width]
         with store.snapshot() as snapshot:
             stored = snapshot.blob(PLAN)
@@ -75,6 +76,15 @@ class FeatureReader:
         """
         with self._store.snapshot() as snapshot:
             return self._reading.lookup(self._source(snapshot), user, items, at)
+
+    def sequences(self, user: int, at: int) -> dict[str, Sequences]:
+        """The sequences alone of one user at `at`, [1, L]; empty of nobody known.
+
+        Raises:
+            StoreError: a record is damaged or of another plan.
+        """
+        with self._store.snapshot() as snapshot:
+            return self._reading.sequences(self._rows_of(snapshot), user, at)
 
     def table(self, users: np.ndarray, items: np.ndarray, ats: np.ndarray) -> FeatureTable:
         """Features of B (user, item, moment) requests; see `Engine.table`."""
@@ -108,11 +118,10 @@ class FeatureReader:
         def merge_of(
             place: int, keys: np.ndarray, at_N: np.ndarray, first: int, merged_NM: np.ndarray
         ) -> None:
-            kind = self.plan.kinds[place]
+            name, row = self._names[place], np.empty(self.plan.kinds[place].width, dtype=np.int64)
             merge(
-                snapshot.get(kind.name, keys), self._signs[place], kind.name, at_N,
-                self._reading.kernels[place], first=first, row=np.empty(kind.width, dtype=np.int64),
-                merged_NM=merged_NM,
+                snapshot.get(name, keys), self._signs[place], name, at_N,
+                self._reading.kernels[place], first=first, row=row, merged_NM=merged_NM,
             )  # fmt: skip
 
         return Source(self._rows_of(snapshot), merge_of)

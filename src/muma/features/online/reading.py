@@ -12,7 +12,8 @@ from muma.features.activity import components
 from muma.features.catalogue import Catalogue
 from muma.features.feature import FeatureTable, Moment, Sequences
 from muma.features.keys import pack
-from muma.features.online.kernel_tables import KernelTables, kernel_tables
+from muma.features.kind_plan import State
+from muma.features.online.kernel_tables import ReadTables, read_tables
 from muma.features.online.read_kernel import read, read_sequence
 from muma.features.plan import Plan
 
@@ -40,15 +41,32 @@ class Source:
 _ALONE = {"user", "friends", "global"}  # components that the items of a lookup share
 
 
+class _Kind:
+    """A kind of key that is read: its place, its components, and its words among the merged ones."""
+
+    def __init__(
+        self, place: int, components: tuple[str, ...], first: int, merged: int, kept: bool
+    ) -> None:
+        self.place, self.components = place, components
+        self.first, self.merged, self.kept = first, merged, kept
+        self.alone = set(components) <= _ALONE
+        self.of_item = "item" in components
+
+
 class Reading:
     """Reads features of a plan through a function that finds rows."""
 
     def __init__(self, plan: Plan, catalogue: Catalogue) -> None:
         self.plan, self.catalogue = plan, catalogue
-        self.kernels: list[KernelTables] = [
-            kernel_tables(kind, len(plan.writes)) for kind in plan.kinds
-        ]
+        self.kernels: list[ReadTables] = [read_tables(kind) for kind in plan.kinds]
         self._sequence_places = {place for _, place, _ in plan.sequences}
+        self._kinds = [
+            _Kind(
+                place, kind.key.components, int(plan.offsets[place]), kind.merged, bool(kind.states)
+            )
+            for place, kind in enumerate(plan.kinds)
+            if plan.needed[place]
+        ]
 
     def lookup(self, source: Source, user: int, items: np.ndarray, at: int) -> FeatureTable:
         """One user with N items at one moment.
@@ -76,6 +94,22 @@ class Reading:
             one_user=False,
         )
 
+    def sequences(self, rows_of: RowsOf, user: int, at: int) -> dict[str, Sequences]:
+        """The sequences of one user, as `lookup` without an item has them."""
+        parts = {"user": np.array([user]), "friends": np.array([user]), "global": np.zeros(1, int)}
+        none, at_1, shown = np.array([-1]), np.array([at]), {}
+        held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for _, place, _ in self.plan.sequences:
+            if place not in held:
+                names = self.plan.kinds[place].key.components
+                keys, present = pack([parts.get(name, none) for name in names])
+                rows, row_N = rows_of(place, keys)
+                held[place] = rows, np.where(present, row_N, -1)
+        for spec, place, state in self.plan.sequences:
+            kept = self.plan.kinds[place].states[state]
+            shown[spec.name] = _sequence(*held[place], at_1, kept, spec.length)
+        return shown
+
     def _read(
         self,
         source: Source,
@@ -90,18 +124,16 @@ class Reading:
         merged_BM = np.zeros((count, plan.merged), dtype=np.int64)
         present_BK = np.ones((count, len(plan.kinds)), dtype=np.bool_)
         found: dict[int, tuple[np.ndarray, np.ndarray, bool]] = {}
-        for place, kind in enumerate(plan.kinds):
-            if not plan.needed[place]:
-                continue
-            shared = one_user and count > 1 and set(kind.key.components) <= _ALONE
+        for kind in self._kinds:
+            place, first = kind.place, kind.first
+            shared = one_user and count > 1 and kind.alone
             keep = slice(0, 1) if shared else slice(None)
-            keys, present = pack([parts[name][keep] for name in kind.key.components])
+            keys, present = pack([parts[name][keep] for name in kind.components])
             present_BK[:, place] = present
-            if not kind.states:
+            if not kind.kept:
                 continue
-            first = int(plan.offsets[place])
             # of a request without the key everything is NaN, whatever is merged here
-            if one_user and "item" not in kind.key.components:  # few keys, asked for many times
+            if one_user and not kind.of_item:  # few keys, asked for many times
                 keys, back = (keys, None) if shared else _distinct(keys)
                 few = np.zeros((len(keys), kind.merged), dtype=np.int64)
                 held = self._fill(source, place, keys, at_B[: len(keys)], 0, few)
@@ -140,11 +172,7 @@ class Reading:
         shown = {}
         for spec, place, state in self.plan.sequences:
             rows, row_N, shared = found[place]
-            kept = self.plan.kinds[place].states[state]
-            entry_BL3 = np.zeros((len(row_N), spec.length, 3), dtype=np.int64)
-            count_B = np.zeros(len(row_N), dtype=np.int64)
-            read_sequence(rows, row_N, at_B, kept.offset, kept.horizon, entry_BL3, count_B)
-            one = unpack(entry_BL3, count_B)
+            one = _sequence(rows, row_N, at_B, self.plan.kinds[place].states[state], spec.length)
             shown[spec.name] = _repeated(one, len(at_B)) if shared else one
         return shown
 
@@ -162,19 +190,34 @@ def _distinct(key_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return few[:found], back_N
 
 
+def _sequence(
+    rows: np.ndarray, row_N: np.ndarray, at_N: np.ndarray, state: State, length: int
+) -> Sequences:
+    entry_NL3 = np.zeros((len(row_N), length, 3), dtype=np.int64)
+    count_N = np.zeros(len(row_N), dtype=np.int64)
+    read_sequence(rows, row_N, at_N, state.offset, state.horizon, entry_NL3, count_N)
+    return unpack(entry_NL3, count_N)
+
+
 def unpack(entry_BL3: np.ndarray, count_B: np.ndarray) -> Sequences:
     """Sequence arrays from entries (time, packed, dwell) at the right end of each row."""
-    length = entry_BL3.shape[1]
-    mask = np.arange(length) >= length - count_B[:, None]
-    time, packed, dwell = entry_BL3[..., 0], entry_BL3[..., 1], entry_BL3[..., 2]
-    return Sequences(
-        np.where(mask, (packed >> 16) - 1, -1),
-        np.where(mask, time, 0),
-        np.where(mask, (packed >> 8) & 255, -1),
-        np.where(mask, packed & 255, -1),
-        np.where(mask, dwell, -1),
-        mask,
-    )
+    return Sequences(*_unpacked(entry_BL3, count_B))
+
+
+@numba.njit(cache=True, nogil=True)
+def _unpacked(entry_BL3: np.ndarray, count_B: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Item, time, kind, domain, dwell and mask, each [B, L]."""
+    shape = entry_BL3.shape[:2]
+    item, time = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    kind, domain = np.full(shape, -1, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    dwell, mask = np.full(shape, -1, dtype=np.int64), np.zeros(shape, dtype=np.bool_)
+    for b in range(shape[0]):
+        for at in range(shape[1] - count_B[b], shape[1]):
+            packed = entry_BL3[b, at, 1]
+            item[b, at], time[b, at] = (packed >> 16) - 1, entry_BL3[b, at, 0]
+            kind[b, at], domain[b, at] = (packed >> 8) & 255, packed & 255
+            dwell[b, at], mask[b, at] = entry_BL3[b, at, 2], True
+    return item, time, kind, domain, dwell, mask
 
 
 def _repeated(one: Sequences, count: int) -> Sequences:

@@ -20,7 +20,7 @@ import numpy as np
 
 from muma.errors import StoreError
 from muma.features.kind_plan import DECAY, GAP, SEQUENCE, SLIDING, KindPlan
-from muma.features.online.kernel_tables import KernelTables
+from muma.features.online.kernel_tables import KernelTables, ReadTables
 from muma.features.online.read_kernel import read_row
 from muma.features.online.tidy_kernel import tidy
 from muma.features.plan import Plan
@@ -92,7 +92,7 @@ def merge(
     sign: int,
     table: str,
     at_N: np.ndarray,
-    tables: KernelTables,
+    tables: ReadTables,
     *,
     first: int,
     row: np.ndarray,
@@ -105,7 +105,7 @@ def merge(
         sign: the kind's `signature`.
         table: the kind's name, for messages.
         at_N: int64 microseconds.
-        tables: the kind's plan.
+        tables: what is read of the kind.
         first: place of the kind's first merged word.
         row: int64 [width], scratch; one row for all stays in the cache.
         merged_NM: int64, zero where this kind writes; filled in place.
@@ -114,8 +114,8 @@ def merge(
         StoreError: see `decode`.
     """
     wrong, at = _merge(
-        records.data, records.starts, records.lengths, np.uint32(sign), at_N, tables, first, row,
-        merged_NM,
+        records.data, records.starts, records.lengths, np.uint32(sign), at_N, *tables, row,
+        first, merged_NM,
     )  # fmt: skip
     _refuse(wrong, at, table)
 
@@ -228,14 +228,14 @@ def _decode(data, starts, lengths, rows, row_N, sign):
 
 
 @numba.njit(cache=True, nogil=True)
-def _merge(data, starts, lengths, sign, at_N, tables, first, row, merged_NM):
+def _merge(data, starts, lengths, sign, at_N, states, reads, row, first, merged_NM):
     for n in range(len(lengths)):
         if lengths[n] == 0:
             continue
         wrong = _decode_one(data, starts[n], lengths[n], row, sign)
         if wrong:
             return wrong, n
-        read_row(row, at_N[n], tables, first, merged_NM[n])
+        read_row(row, at_N[n], states, reads, merged_NM[n, first:])
     return 0, 0
 
 
@@ -259,29 +259,38 @@ def _decode_one(data, start, length, row, sign):
         return 3
     if check != _checksum(data, start + HEADER, end):
         return 4
-    at, w, left = start + HEADER, np.int64(0), np.int64(-1)
+    at, w = start + HEADER, np.int64(0)
     while at < end:
-        value, shift = np.uint64(0), np.uint64(0)
-        while True:
-            if at >= end or shift > np.uint64(63):
-                return 4
-            digit = np.uint64(data[at])
-            at += 1
-            value |= (digit & np.uint64(127)) << shift
-            shift += np.uint64(7)
-            if digit < np.uint64(128):
-                break
-        if left == -1:  # zeros to skip
-            w += np.int64(min(value, np.uint64(width + 1)))
-            left = -2
-        elif left == -2:  # words to come
-            left = np.int64(min(value, np.uint64(width + 1)))
-            if left == 0 or w + left > width:
-                return 4
-        else:
+        zeros, at = _number(data, at, end)
+        count, at = _number(data, at, end)
+        w += np.int64(min(zeros, np.uint64(width + 1)))
+        last = w + np.int64(min(count, np.uint64(width + 1)))
+        if last == w or last > width:
+            return 4
+        while w < last:
+            value, at = _number(data, at, end)
             row[w] = np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1))
             w += 1
-            left -= 1
-            if left == 0:
-                left = np.int64(-1)
-    return 4 if left != -1 else 0
+        if at > end:
+            return 4
+    return 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _number(data, at, end):
+    """A varint and the place after it; beyond the end if it is not whole."""
+    if at >= end:
+        return np.uint64(0), end + 1
+    digit = np.uint64(data[at])
+    if digit < np.uint64(128):  # by far the most
+        return digit, at + 1
+    value, shift = digit & np.uint64(127), np.uint64(7)
+    while True:
+        at += 1
+        if at >= end or shift > np.uint64(63):
+            return np.uint64(0), end + 1
+        digit = np.uint64(data[at])
+        value |= (digit & np.uint64(127)) << shift
+        shift += np.uint64(7)
+        if digit < np.uint64(128):
+            return value, at + 1

@@ -88,14 +88,15 @@ class BoostedEngine(ABC, Generic[C]):
     """An engine without its library: checks, columns, saving.
 
     A subclass learns (`_learn`), scores (`_margin`), explains (`_contributions`), and writes and
-    reads its library's own text file (`_write`, `_read`).
+    parses its library's own text file (`_write`, `_parsed`).
     """
 
     file: ClassVar[str]
 
     def __init__(self, config: C) -> None:
         self.config = config
-        self._booster: Any = None
+        self._text: str | None = None  # of a model that was read and not handed to the library yet
+        self._held: Any = None
         self._flat: FlatTrees | None = None
         self._shap: TreeShap | None = None
         self._columns: tuple[str, ...] | None = None
@@ -104,6 +105,16 @@ class BoostedEngine(ABC, Generic[C]):
     def booster(self) -> Any:
         """The library's own model, once fitted."""
         return self._booster
+
+    @property
+    def _booster(self) -> Any:
+        if self._text is not None:
+            self._held, self._text = self._parsed(self._text), None
+        return self._held
+
+    @_booster.setter
+    def _booster(self, booster: Any) -> None:
+        self._held, self._text = booster, None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -198,7 +209,7 @@ class BoostedEngine(ABC, Generic[C]):
         config: Any = load_config(artifact, config_type(cls))
         engine = cls(config)
         engine._columns = tuple(json.loads(artifact.path("columns.json").read_text("utf-8")))
-        engine._read(artifact.path(cls.file))
+        engine._text = artifact.path(cls.file).read_text(encoding="utf-8")
         engine._flatten()
         return engine
 
@@ -218,7 +229,8 @@ class BoostedEngine(ABC, Generic[C]):
     def _write(self, path: Path) -> None: ...
 
     @abstractmethod
-    def _read(self, path: Path) -> None: ...
+    def _parsed(self, text: str) -> Any:
+        """The library's model; asked for only when compiled trees are not enough."""
 
     @abstractmethod
     def trees(self) -> tuple[list[Tree], float]:

@@ -8,6 +8,7 @@ Shape: N examples, F features.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ from muma.ranking.engines.base import BoostedEngine, EngineConfig, list_sizes
 from muma.ranking.ranker import Examples
 from muma.ranking.trees import Tree, lightgbm_trees
 
-lightgbm = require("lightgbm", extra="rank")
+
+@cache
+def _library() -> Any:
+    """LightGBM, which brings others with it for a second or two: compiled trees do without it."""
+    return require("lightgbm", extra="rank")
+
 
 _OBJECTIVE = {"binary": ("binary", "binary_logloss"), "lambdarank": ("lambdarank", "ndcg")}
 
@@ -62,29 +68,30 @@ class LightGBMEngine(BoostedEngine[LightGBMConfig]):
 
     def trees(self) -> tuple[list[Tree], float]:
         """The fitted trees and the margin they start from (LightGBM's is in its first tree)."""
-        return lightgbm_trees(self._booster.model_to_string(num_iteration=-1)), 0.0
+        text = self._text or self._booster.model_to_string(num_iteration=-1)
+        return lightgbm_trees(text), 0.0
 
     def _learn(self, train: Examples, valid: Examples | None) -> None:
         rounds = self.config.early_stopping_rounds
         held_out = valid if rounds is not None else None
         data = self._dataset(train)
-        stop = [lightgbm.early_stopping(rounds, verbose=False)] if held_out is not None else []
+        stop = [_library().early_stopping(rounds, verbose=False)] if held_out is not None else []
         sets = [self._dataset(held_out, data)] if held_out is not None else []
-        booster = lightgbm.train(
+        booster = _library().train(
             self._params(), data, self.config.trees, valid_sets=sets, callbacks=stop
         )
         self._keep(booster.model_to_string(num_iteration=booster.best_iteration))
 
     def _learn_more(self, later: Examples) -> None:
         data = self._dataset(later)
-        more = lightgbm.train(
+        more = _library().train(
             self._params(), data, self.config.more_trees, init_model=self._booster
         )
         self._keep(more.model_to_string(num_iteration=-1))
 
     def _keep(self, text: str) -> None:
         """Hold the model as it would be loaded, without its training data."""
-        self._booster = lightgbm.Booster(model_str=text)
+        self._text = text
 
     def _params(self) -> dict[str, Any]:
         config = self.config
@@ -116,7 +123,7 @@ class LightGBMEngine(BoostedEngine[LightGBMConfig]):
         """Binned examples; those of `valid` take the bins of `like`."""
         config = self.config
         ranked = config.objective != "binary"
-        return lightgbm.Dataset(
+        return _library().Dataset(
             examples.value_NF,
             examples.label_N,
             weight=examples.weight_N,
@@ -137,5 +144,5 @@ class LightGBMEngine(BoostedEngine[LightGBMConfig]):
     def _write(self, path: Path) -> None:
         self._booster.save_model(path, num_iteration=-1)
 
-    def _read(self, path: Path) -> None:
-        self._booster = lightgbm.Booster(model_file=path)
+    def _parsed(self, text: str) -> Any:
+        return _library().Booster(model_str=text)

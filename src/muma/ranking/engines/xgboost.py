@@ -8,6 +8,7 @@ Shape: N examples, F features, G lists.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ from muma.ranking.engines.base import BoostedEngine, EngineConfig, list_sizes
 from muma.ranking.ranker import Examples
 from muma.ranking.trees import Tree, xgboost_trees
 
-xgboost = require("xgboost", extra="rank")
+
+@cache
+def _library() -> Any:
+    """XGBoost, which brings others with it for a second or two: compiled trees do without it."""
+    return require("xgboost", extra="rank")
+
 
 _OBJECTIVE = {
     "binary": ("binary:logistic", "logloss"),
@@ -53,14 +59,14 @@ class XGBoostEngine(BoostedEngine[XGBoostConfig]):
 
     def trees(self) -> tuple[list[Tree], float]:
         """The fitted trees and the margin they start from."""
-        return xgboost_trees(self._booster.save_raw("json"))
+        return xgboost_trees(self._text or self._booster.save_raw("json"))
 
     def _learn(self, train: Examples, valid: Examples | None) -> None:
         rounds = self.config.early_stopping_rounds
         held_out = valid if rounds is not None else None
         data = self._matrix(train)
         stop = (
-            [xgboost.callback.EarlyStopping(rounds=rounds, save_best=True)]
+            [_library().callback.EarlyStopping(rounds=rounds, save_best=True)]
             if held_out is not None
             else []
         )
@@ -72,7 +78,7 @@ class XGBoostEngine(BoostedEngine[XGBoostConfig]):
         self._booster = self._trained(data, self.config.more_trees, xgb_model=self._booster)
 
     def _trained(self, data: Any, rounds: int, **options: Any) -> Any:
-        booster = xgboost.train(self._params(), data, rounds, verbose_eval=False, **options)
+        booster = _library().train(self._params(), data, rounds, verbose_eval=False, **options)
         booster.set_attr(best_score=None, best_iteration=None)
         return booster
 
@@ -107,7 +113,7 @@ class XGBoostEngine(BoostedEngine[XGBoostConfig]):
             if weight is not None:
                 start_G = np.cumsum(size_G) - size_G
                 weight = np.add.reduceat(weight, start_G) / size_G
-        return xgboost.QuantileDMatrix(
+        return _library().QuantileDMatrix(
             examples.value_NF,
             examples.label_N,
             weight=weight,
@@ -131,12 +137,13 @@ class XGBoostEngine(BoostedEngine[XGBoostConfig]):
         return margin_N.astype(np.float64)
 
     def _contributions(self, value_NF: np.ndarray) -> np.ndarray:
-        data = xgboost.DMatrix(value_NF, nthread=self.config.threads, **self._types())
+        data = _library().DMatrix(value_NF, nthread=self.config.threads, **self._types())
         part_NF = self._booster.predict(data, pred_contribs=True, validate_features=False)
         return part_NF.astype(np.float64)
 
     def _write(self, path: Path) -> None:
         self._booster.save_model(path)
 
-    def _read(self, path: Path) -> None:
-        self._booster = xgboost.Booster({"nthread": self.config.threads}, model_file=path)
+    def _parsed(self, text: str) -> Any:
+        threads = {"nthread": self.config.threads}
+        return _library().Booster(threads, model_file=bytearray(text, "utf-8"))

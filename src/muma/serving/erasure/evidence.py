@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import zstandard
 
@@ -157,7 +158,7 @@ def blanked(
     if subject.user and subject.user in name:
         name = f"erased-{request_hash(name):016x}"
     items = tuple(
-        replace(item, score=float("nan"), probability={}, reason=None, groups={})
+        msgspec.structs.replace(item, score=float("nan"), probability={}, reason=None, groups={})
         for item in answer.items
     )
     value_NF = np.full_like(evidence.value_NF, np.nan)

@@ -29,7 +29,7 @@ from muma.serving.recommending import Evidence
 
 RECORD = 8192  # bytes of evidence beside its largest array, as the queue counts
 FEWEST = 4 * RECORD  # bytes that a queue must take
-LOOK_S = 0.004  # between two looks at the queue while answers are given
+LOOK_S = 0.010  # between two looks at the queue while answers are given
 FAILING_S = (
     5.0  # after a loss, while nothing has been written since; then it is for the next to try
 )

@@ -91,9 +91,8 @@ def _compare_answers(kept: Answer, now: Answer, found: list[Difference]) -> None
     if len(kept.items) != len(now.items):
         found.append(Difference("number of items", len(kept.items), len(now.items)))
     for slot, (old, new) in enumerate(zip(kept.items, now.items, strict=False)):
-        for each in fields(ServedItem):
-            where = f"items[{slot}].{each.name}"
-            _compare(where, getattr(old, each.name), getattr(new, each.name), found)
+        for name in ServedItem.__struct_fields__:
+            _compare(f"items[{slot}].{name}", getattr(old, name), getattr(new, name), found)
 
 
 def _compare(where: str, kept: object, now: object, found: list[Difference]) -> None:

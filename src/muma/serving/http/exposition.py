@@ -10,6 +10,7 @@ import bisect
 import os
 import secrets
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -129,6 +130,7 @@ def _histogram(name: str, total: dict[str, float]) -> list[str]:
     return lines
 
 
+@lru_cache(maxsize=4096)  # labels come from small fixed sets
 def _series(name: str, labels: Labels) -> str:
     if not labels:
         return f"{name}{{}}"

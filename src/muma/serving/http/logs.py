@@ -7,13 +7,15 @@ tenant and key id. Query strings, bodies and headers are never logged.
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from muma.serving.http.trace import HERE
 
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 FIELDS = ("request_id", "method", "route", "status", "us", "tenant", "key", "kind", "worker")
 
 
@@ -23,7 +25,7 @@ class JsonLines(logging.Formatter):
     Example:
         >>> record = logging.makeLogRecord({"msg": "request", "created": 0.0, "levelname": "INFO"})
         >>> JsonLines().format(record)
-        '{"time": "1970-01-01T00:00:00+00:00", "level": "INFO", "message": "request"}'
+        '{"time":"1970-01-01T00:00:00+00:00","level":"INFO","message":"request"}'
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -45,4 +47,4 @@ class JsonLines(logging.Formatter):
         line.update({name: held[name] for name in FIELDS if name in held})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line).decode()

@@ -11,6 +11,7 @@ On SIGTERM or SIGINT each worker takes no new connection, ends what is under way
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import multiprocessing
@@ -18,7 +19,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
@@ -27,9 +28,9 @@ from pydantic import Field
 
 from muma.config import Config
 from muma.errors import ConfigError
-from muma.serving.http.app import build
-from muma.serving.http.door import Door
-from muma.serving.http.service import Service
+
+if TYPE_CHECKING:
+    from muma.serving.http.door import Door
 
 
 class ServerConfig(Config):
@@ -64,14 +65,20 @@ class ServerConfig(Config):
     most_under_way: int = Field(default=512, ge=1)
 
 
-def serve(config: ServerConfig) -> None:
+def serve(config: ServerConfig, *, checked: bool = False) -> None:
     """Serve until a signal says to stop; call it from the main thread.
+
+    Args:
+        config: where, and what.
+        checked: the factory is known to exist and to take its arguments, and need not be imported here.
 
     Raises:
         ConfigError: the factory does not exist or does not take these arguments, or a file of TLS is
             missing.
     """
-    _checked(config)
+    _check_files(config)
+    if not checked:
+        _check_factory(config)
     certificate, key = config.tls_certificate, config.tls_key
     authority = config.tls_client_authority
     # a forked worker hangs for good when a library of its parent (polars) has threads
@@ -105,7 +112,15 @@ def load(config: ServerConfig) -> Door:
     Raises:
         ConfigError: the factory does not exist, does not take these arguments, or makes another thing.
     """
-    made = _factory(config)(**config.arguments)
+    from muma.serving.http.app import build  # noqa: PLC0415 - workers need it, and not who starts them
+    from muma.serving.http.door import Door  # noqa: PLC0415
+    from muma.serving.http.service import Service  # noqa: PLC0415
+
+    gc.disable()  # all that is made here stays: looking through it again and again would be in vain
+    try:
+        made = _factory(config)(**config.arguments)
+    finally:
+        gc.enable()
     if isinstance(made, Service):
         return build(made)
     if isinstance(made, Door):
@@ -130,12 +145,16 @@ def _factory(config: ServerConfig) -> Callable[..., Any]:
     return found
 
 
-def _checked(config: ServerConfig) -> None:
-    """What can be known to be wrong before a process is started."""
+def _check_factory(config: ServerConfig) -> None:
+    """Whether it can be called with its arguments."""
     try:
         inspect.signature(_factory(config)).bind(**config.arguments)
     except TypeError as error:
         raise ConfigError(f"factory {config.factory}: {error}") from None
+
+
+def _check_files(config: ServerConfig) -> None:
+    """What else can be known to be wrong before a process is started."""
     if (config.tls_certificate is None) != (config.tls_key is None):
         raise ConfigError("TLS needs both tls_certificate and tls_key; got one of them")
     for name in ("tls_certificate", "tls_key", "tls_client_authority"):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from muma.serving.facts import ItemFact, ItemFacts
 from muma.serving.recommending import Ask, Hit
 from muma.serving.rules.rule import Bounds, Case, Rule, UserState
-from muma.serving.rules.standing import standing_one
+from muma.serving.rules.standing import StandingOne
 
 NAMED = 20
 
@@ -38,17 +38,21 @@ def recheck(
         slot, so that later ones move up.
     """
     case = Case(ask, facts, user)
+    standing = StandingOne(case)
     held = [rule for rule in rules if rule.holds(ask)]
     limits = [(rule, rule.bounds(ask.count)) for rule in held if rule.effect == "limit"]
     counts: list[Counter[str]] = [Counter() for _ in limits]
-    kept: list[int] = []
+    kept: dict[int, None] = {}
     dropped: dict[tuple[str, str], list[str]] = {}
     for item in items:
         if not 0 <= item < len(facts):
             dropped.setdefault(("item.unknown", "removed"), []).append(str(item))
             continue
         fact = facts.one(item)
-        why = _why(case, item, fact, held, limits, counts, len(kept))
+        if (name := standing.of(item, fact)) is not None:
+            why = (name, "removed")
+        else:
+            why = _why(case, item, fact, held, limits, counts, len(kept))
         if item in kept:
             why = ("item.twice", "removed")
         if why is not None:
@@ -57,12 +61,12 @@ def recheck(
         for (rule, bounds), count in zip(limits, counts, strict=True):
             if len(kept) < bounds.within and rule.touches_one(case, item, fact):
                 count.update(rule.groups_one(fact))
-        kept.append(item)
+        kept[item] = None
     hits = [
         Hit(rule, action, tuple(names[:NAMED]), len(names))
         for (rule, action), names in dropped.items()
     ]
-    return kept, tuple(hits)
+    return [*kept], tuple(hits)
 
 
 def _why(
@@ -75,8 +79,6 @@ def _why(
     slot: int,
 ) -> tuple[str, str] | None:
     """Rule and action that keep an item out; None when it may stay."""
-    if (name := standing_one(case, item, fact)) is not None:
-        return name, "removed"
     for rule in held:
         if rule.effect == "forbid" and rule.touches_one(case, item, fact):
             return rule.id, "removed"

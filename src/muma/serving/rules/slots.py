@@ -84,6 +84,11 @@ class Slots:
         self._begin = self._open_list(pins)
         self._reset()
 
+    @property
+    def free_N(self) -> np.ndarray | None:
+        """Candidates that may take any slot, where neither limits nor pins say more; else None."""
+        return self._allowed_N if self._free else None
+
     def open_for(self, slot: int, chosen: Sequence[int]) -> np.ndarray:
         """Which candidates may take a slot.
 

@@ -26,11 +26,7 @@ def standing(case: Case, item_N: np.ndarray | None) -> Iterator[tuple[str, np.nd
     ask, facts = case.ask, case.facts
     n = len(facts) if item_N is None else len(item_N)
     at = slice(None) if item_N is None else item_N
-    time_NT = facts.time_IT[at]
-    yield "item.rights", (ask.time < time_NT[:, _FROM]) | (ask.time >= time_NT[:, _UNTIL])
-    yield "item.embargo", ask.time < time_NT[:, _EMBARGO]
-    yield "item.expiry", ask.time >= time_NT[:, _EXPIRY]
-    yield "item.age", facts.age_I[at] > (0 if ask.age is None else ask.age)
+    yield from _of_time_and_age(case, at)
     if len(facts.region_sets) > 1:
         shown_S = _regions_open(facts, ask.region)
         yield "item.region", ~shown_S[facts.region_I[at]]
@@ -50,28 +46,60 @@ def standing(case: Case, item_N: np.ndarray | None) -> Iterator[tuple[str, np.nd
         yield "ask.filters", ~wanted_N
 
 
-def standing_one(case: Case, item: int, fact: ItemFact) -> str | None:
-    """Name of the first limit that forbids one item, by a way of its own; None if none does."""
-    ask, time, wish, tags = case.ask, case.ask.time, case.ask.filters, set(fact.tags)
-    start, end = fact.rights_from, fact.rights_until
-    wanted = (
+def _of_time_and_age(case: Case, at: slice | np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    ask, facts = case.ask, case.facts
+    time_NT = facts.time_IT[at]
+    latest_T, earliest_T, least_age = facts.strictest
+    if ask.time < latest_T[_FROM] or ask.time >= earliest_T[_UNTIL]:
+        yield "item.rights", (ask.time < time_NT[:, _FROM]) | (ask.time >= time_NT[:, _UNTIL])
+    if ask.time < latest_T[_EMBARGO]:
+        yield "item.embargo", ask.time < time_NT[:, _EMBARGO]
+    if ask.time >= earliest_T[_EXPIRY]:
+        yield "item.expiry", ask.time >= time_NT[:, _EXPIRY]
+    age = 0 if ask.age is None else ask.age
+    if least_age > age:
+        yield "item.age", facts.age_I[at] > age
+
+
+class StandingOne:
+    """The same limits for one item after another, by a way of its own.
+
+    Args:
+        case: the request.
+    """
+
+    def __init__(self, case: Case) -> None:
+        self._ask, self._blocked = case.ask, frozenset(case.user.blocked_n.tolist())
+        self._exclude, self._wishes = frozenset(case.ask.exclude), case.ask.filters != Filters()
+
+    def of(self, item: int, fact: ItemFact) -> str | None:
+        """Name of the first limit that forbids an item; None if none does."""
+        ask, time = self._ask, self._ask.time
+        start, end, embargo, expiry = (
+            fact.rights_from, fact.rights_until, fact.embargo_until, fact.expires_at,
+        )  # fmt: skip
+        return (
+            "item.rights" if (start is not None and time < start) or (end is not None and time >= end)
+            else "item.embargo" if embargo is not None and time < embargo
+            else "item.expiry" if expiry is not None and time >= expiry
+            else "item.age" if fact.least_age > 0 and (ask.age is None or ask.age < fact.least_age)
+            else "item.region" if fact.regions and ask.region not in fact.regions
+            else "ask.exclude" if fact.id in self._exclude
+            else "user.blocked" if item in self._blocked
+            else "ask.filters" if self._wishes and not _wanted(ask.filters, fact)
+            else None
+        )  # fmt: skip
+
+
+def _wanted(wish: Filters, fact: ItemFact) -> bool:
+    tags = set(fact.tags)
+    return (
         (not wish.domains or fact.domain in wish.domains)
         and (not wish.categories or fact.category in wish.categories)
         and (not wish.authors or fact.author in wish.authors)
         and (not wish.tags_any or not tags.isdisjoint(wish.tags_any))
         and tags.isdisjoint(wish.tags_none)
     )
-    forbidden = {
-        "item.rights": (start is not None and time < start) or (end is not None and time >= end),
-        "item.embargo": fact.embargo_until is not None and time < fact.embargo_until,
-        "item.expiry": fact.expires_at is not None and time >= fact.expires_at,
-        "item.age": fact.least_age > 0 and (ask.age is None or ask.age < fact.least_age),
-        "item.region": bool(fact.regions) and ask.region not in fact.regions,
-        "ask.exclude": fact.id in ask.exclude,
-        "user.blocked": item in case.user.blocked_n.tolist(),
-        "ask.filters": not wanted,
-    }
-    return next((name for name, holds in forbidden.items() if holds), None)
 
 
 def _among(some_n: np.ndarray, facts: ItemFacts, item_N: np.ndarray | None) -> np.ndarray:
