@@ -26,9 +26,9 @@ def ratio(value: float | None, digits: int = 1) -> str:
 
 def until(found: dict, name: str) -> str:
     """CPU seconds to the stated quality, or how far a bounded training came."""
-    seconds = found[f"until_{name}_s"]
-    best = found[f"until_{name}_best_ndcg10"]
-    return f"{seconds:.0f} s" if seconds is not None else f"not within its limit (best {best:.3f})"
+    seconds, best = found[f"until_{name}_s"], found[f"until_{name}_best_ndcg10"]
+    bound = f"{found['until_limit_s']:.0f} s" if name.startswith("recbole") else "20 epochs"
+    return f"{seconds:.0f} s" if seconds is not None else f"not within {bound} (best {best:.3f})"
 
 
 def difference(found: dict, key: str) -> str:
