@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 
+import msgspec
 import polars as pl
 import zstandard
 
@@ -44,7 +45,8 @@ def decision(k):
     ask = replace(made.ask, session=("needle-item",), context={"needle-page": 1.0},
                   region="needle-region", exclude=("needle-seen",))  # fmt: skip
     items = tuple(
-        replace(i, reason="needle-reason", groups={"needle": 1.0}) for i in made.answer.items
+        msgspec.structs.replace(i, reason="needle-reason", groups={"needle": 1.0})
+        for i in made.answer.items
     )
     hits = (replace(made.hits[0], items=("needle-hit",)),)
     return replace(made, ask=ask, answer=replace(made.answer, items=items), hits=hits)

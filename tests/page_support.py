@@ -6,6 +6,7 @@ from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 
+import msgspec
 import numpy as np
 
 from door_support import NOW, house
@@ -25,7 +26,9 @@ def telling(tenant):
         mine = [len(clicks), 0.0 if clicks else np.nan]
         value_NF = np.column_stack([np.tile(mine, (len(found.item_N), 1)), found.value_NF])
         slots = tuple(
-            replace(one, groups={"item": 0.5, "history": -0.25}, probability={"click": 0.125})
+            msgspec.structs.replace(
+                one, groups={"item": 0.5, "history": -0.25}, probability={"click": 0.125}
+            )
             for one in found.answer.items
         )
         found = replace(

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muma.config import parse
@@ -48,6 +48,7 @@ def by_hand(rows, signal):
     )
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_equals_the_rule_written_as_loops(rows):
     signal = Signal(kinds={"click": 1.0, "like": 3.0, "play": 2.0, "rating": 0.5})
@@ -57,6 +58,7 @@ def test_equals_the_rule_written_as_loops(rows):
     assert found.indptr[-1] == len(found)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_views_agree(rows):
     found = interactions(log_from(rows))
