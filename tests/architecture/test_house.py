@@ -59,7 +59,8 @@ WALLS = {
     "joblib": set(),
     "sklearn": set(),
     "dataframely": {"events"},
-    "numba": {"features", "policy", "ranking", "serving"},  # serving: slots, between draws
+    # compiled loops of what every answer does
+    "numba": {"backends", "candidates", "features", "policy", "ranking", "serving"},
     "optuna": {"ranking"},
 }
 

@@ -48,8 +48,10 @@ class KeyParts:
             [b'USER:', b':CATEGORY:', b':FEATURES']
         """
         head, *rest = text.pattern.split(b"%d")
-        parts = [np.frombuffer(part, dtype=np.uint8) for part in (head, rest[0], rest[-1])]
-        return KeyParts(*parts, text.pair)
+        first, middle, tail = (
+            np.frombuffer(part, dtype=np.uint8) for part in (head, rest[0], rest[-1])
+        )
+        return KeyParts(first, middle, tail, text.pair)
 
 
 class Pages:

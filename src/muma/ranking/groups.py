@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import numpy as np
 from pydantic import Field
@@ -57,6 +58,11 @@ def group_of(column: str, config: GroupsConfig | None = None) -> str:
     for pattern, group in (config.rules if config else {}).items():
         if fnmatchcase(column, pattern):
             return group
+    return _by_rules(column)
+
+
+@lru_cache(maxsize=100_000)  # a model has the same columns at every request
+def _by_rules(column: str) -> str:
     return next((group for rule, group in RULES.items() if re.match(rule, column)), OTHER)
 
 
