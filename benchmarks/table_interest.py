@@ -128,6 +128,6 @@ def interest_rows() -> list[tuple[str, str, str]]:
         (
             "... serving by ONNX Runtime, one core: one event into a state; a user vector from 50 events",
             f"{speed['one_step_ms']:.3f} ms; {speed['user_vector_ms']:.2f} ms",
-            "benchmarks/interest_speed.py",
+            "benchmarks/interest_speed.py --parts serving",
         ),
     ]
