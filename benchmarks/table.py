@@ -5,35 +5,15 @@ python benchmarks/table.py
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
+
+from kept import difference, load, ratio
+from table_interest import interest_rows
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
-
-
-def load(name: str) -> dict:
-    """One benchmark's kept result."""
-    return json.loads((HERE / "results" / f"{name}.json").read_text())
-
-
-def ratio(value: float | None, digits: int = 1) -> str:
-    """A ratio, or that there was no peer."""
-    return "not measured" if value is None else f"{value:.{digits}f}"
-
-
-def until(found: dict, name: str) -> str:
-    """CPU seconds to the stated quality, or how far a bounded training came."""
-    seconds, best = found[f"until_{name}_s"], found[f"until_{name}_best_ndcg10"]
-    bound = f"{found['until_limit_s']:.0f} s" if name.startswith("recbole") else "20 epochs"
-    return f"{seconds:.0f} s" if seconds is not None else f"not within {bound} (best {best:.3f})"
-
-
-def difference(found: dict, key: str) -> str:
-    """A paired difference with its interval."""
-    return f"{found[key]:+.4f} [{found[key + '_low']:+.4f}, {found[key + '_high']:+.4f}]"
 
 
 def rows() -> list[tuple[str, str, str]]:
@@ -41,14 +21,11 @@ def rows() -> list[tuple[str, str, str]]:
     events, large, ranking = load("events"), load("events_100m"), load("evaluation")
     films, news = load("movielens"), load("globo")
     live, past, fused = load("features"), load("as_of"), load("fusion")
-    network, ranked, whole = load("interest"), load("ranking"), load("pipeline")
-    speed = load("interest_speed")
-    small, rivals = load("interest_100k"), load("interest_rivals")
+    ranked, whole = load("ranking"), load("pipeline")
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
     cause, coat, ctr = load("causal"), load("coat"), load("ctr")
     covered, serving = load("interval_coverage"), load("serving")
     drift = load("drift")
-    trained = "benchmarks/interest.py --models hybrid --recipes kuairand globo"
     return [
         (
             "ingest 10 M events from Parquet: read, validate, clean, order, write",
@@ -185,71 +162,7 @@ def rows() -> list[tuple[str, str, str]]:
             ),
             "benchmarks/fusion.py",
         ),
-        (
-            (
-                f"MovieLens 1M, leave-last-out, last 200 masked, seeds: {network['seeds']}: NDCG@10 of the network "
-                "(LSTM + Transformer), Markov + EASE, their blend"
-            ),
-            ", ".join(
-                f"{network[f'{k}_ndcg10_last200']:.4f} [{network[f'{k}_ndcg10_last200_low']:.4f}, "
-                f"{network[f'{k}_ndcg10_last200_high']:.4f}]"
-                for k in ("hybrid", "markov_ease", "blend")
-            ),
-            trained,
-        ),
-        (
-            "... three seeds of each: the network minus the LSTM alone, minus SASRec, each at its own learning rate",
-            "; ".join(
-                difference(rivals, f"hybrid_minus_{k}_ndcg10_last200") for k in ("lstm", "sasrec")
-            ),
-            "benchmarks/interest.py --models hybrid lstm sasrec --no-blend",
-        ),
-        (
-            "MovieLens 100K, likewise: the blend with the network minus Markov + EASE",
-            difference(small, "blend_minus_markov_ease_ndcg10_last200"),
-            "benchmarks/interest.py --data ml-100k --models hybrid",
-        ),
-        (
-            "KuaiRand, global-time split: Markov + EASE with the network minus without (NDCG@10)",
-            difference(network, "kuairand_blend_minus_markov_ease_ndcg10"),
-            trained,
-        ),
-        (
-            (
-                "Globo news, likewise; the network moved to today's shares of the articles (popularity by "
-                "recency, alone: see above)"
-            ),
-            difference(network, "globo_blend_minus_markov_ease_ndcg10"),
-            trained,
-        ),
-        (
-            "KuaiRand, the network alone minus the network with author, tags and duration fused",
-            difference(network, "kuairand_network_minus_fused_ndcg10"),
-            trained,
-        ),
-        (
-            (
-                "the network's training on MovieLens 100K, targets a CPU second over those of RecBole's: SASRec, "
-                f"GRU4Rec; CPU seconds to a validation NDCG@10 of {speed['until_ndcg10']}: ours (SASRec, GRU4Rec, the "
-                "network), RecBole's SASRec"
-            ),
-            (
-                f"{speed['training_ratio_recbole_sasrec']:.0f}, {speed['training_ratio_recbole_gru4rec']:.0f}; "
-                + ", ".join(until(speed, k) for k in ("sasrec", "gru4rec", "hybrid"))
-                + f"; {until(speed, 'recbole_sasrec')}"
-            ),
-            "benchmarks/interest_speed.py",
-        ),
-        (
-            "... a decayed LSTM's training time over nn.LSTM's, the worst of four decays and two widths: portable, C++ kernel",
-            f"{speed['decayed_lstm_ratio']:.2f}, {ratio(speed['decayed_lstm_cpp_ratio'], 2)}",
-            "benchmarks/interest_speed.py",
-        ),
-        (
-            "... serving by ONNX Runtime, one core: one event into a state; a user vector from 50 events",
-            f"{speed['one_step_ms']:.3f} ms; {speed['user_vector_ms']:.2f} ms",
-            "benchmarks/interest_speed.py",
-        ),
+        *interest_rows(),
         (
             "rank 200 candidates x 100 features, two engines of 100 trees, fused and ordered, p50 / p99",
             f"{ranked['p50_ms']:.2f} / {ranked['p99_ms']:.2f} ms",
