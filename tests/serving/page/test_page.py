@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from door_support import NOW, without
@@ -171,7 +172,7 @@ def test_whatever_is_shown_is_escaped(tmp_path, impatient):
         def answer(ask):
             found = plain(ask)
             slots = tuple(
-                replace(
+                msgspec.structs.replace(
                     one, reason=BAD, groups={BAD: 1.0}, sources=(BAD,), rules=(BAD,),
                     probability={BAD: 0.5},
                 )
