@@ -30,7 +30,7 @@ HOME = Path(__file__).resolve().parents[1]
 CACHE = HOME / "benchmarks" / ".cache" / "serving"
 RECIPE = HOME / "recipes" / "demo.toml"
 MUMA = Path(sys.executable).parent / "muma"
-POOL = 66
+POOL = 78
 """Items that each of the demo's five sources proposes: 200 different ones, in the middle of users."""
 SMALL = (
     'ranking.sources=["popularity", "markov"]', "ranking.list_users=200", "ranking.slices=1",
