@@ -100,3 +100,19 @@ def test_another_file_is_left_to_the_binding_and_a_wrong_page_is_refused(tmp_pat
     with pytest.raises(StoreError, match="damaged"):
         pages.get(10**6, parts, keys)
     store.close()
+
+
+def test_offsets_that_lead_out_of_a_page_are_refused(tmp_path):
+    """Whole pages by their heads, with every node far away: nothing is read beyond the file."""
+    size, (branch, leaf) = 4096, (1, 2)
+    data = np.zeros(4 * size, dtype=np.uint8)
+    for number, flags in ((2, branch), (3, leaf)):
+        head = np.array([flags, 16 + 2, 0, 65_535], dtype="<u2")  # one node
+        data[number * size + 10 : number * size + 18] = head.view(np.uint8)
+    path = tmp_path / "data.mdb"
+    path.write_bytes(data.tobytes())
+    pages = Pages(path, inode=path.stat().st_ino, size=size)
+    parts, keys = KeyParts.of(KeyText.of("user")), np.arange(9, dtype=np.uint64)
+    for root in (2, 3):
+        with pytest.raises(StoreError, match="damaged"):
+            pages.get(root, parts, keys)

@@ -93,6 +93,8 @@ def _find_one(data, root, size, text, length):
             if place == -2 or count == 0:
                 return DAMAGED, 0, 0
             node = page + _two(data, page + _HEADER + 2 * place)
+            if node + _NODE > page + size:  # the first one has not been looked at
+                return DAMAGED, 0, 0
             number = _two(data, node) | _two(data, node + 2) << 16 | _two(data, node + 4) << 32
             continue
         if flags != _LEAF:
@@ -106,6 +108,8 @@ def _find_one(data, root, size, text, length):
         value = _two(data, node) | _two(data, node + 2) << 16
         start = node + _NODE + _two(data, node + 6)
         if _two(data, node + 4) & _BIG:
+            if start + 8 > page + size:
+                return DAMAGED, 0, 0
             far = np.int64(0)
             for byte in range(8):
                 far |= np.int64(data[start + byte]) << (8 * byte)
