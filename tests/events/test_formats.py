@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
+import time
 from io import BytesIO
 
 import polars as pl
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from muma.events.formats import csv
 from muma.events.formats.csv import read_csv
 from muma.events.formats.jsonl import _fast, _slow, read_jsonl
-from muma.events.formats.utf8 import MARK, SafeStream
+from muma.events.formats.utf8 import MARK, PATIENCE_MS, SafeStream
 
 BYTES = st.lists(
     st.binary(max_size=6) | st.sampled_from(["é", "€", "😀", '"', "\n", "ab"]).map(str.encode)
@@ -112,3 +115,23 @@ def test_csv_numbers_its_records(tmp_path_factory, widths, block):
     ]
     assert found == kept
     assert [(r.row, r.value) for p in pieces for r in p.unreadable] == refused
+
+
+def test_stop_waits_for_a_read_under_way():
+    """However slow: a thread that still reads when Python shuts down would abort the process."""
+    reading, done = threading.Event(), []
+
+    class Slow(io.RawIOBase):
+        def read(self, size: int = -1, /) -> bytes:
+            reading.set()
+            time.sleep(2 * PATIENCE_MS / 1_000)
+            done.append(size)
+            return b"x" * size
+
+    safe = SafeStream(Slow())
+    thread = threading.Thread(target=safe.read, args=(8,))
+    thread.start()
+    reading.wait()
+    safe.stop()
+    assert done == [8]
+    thread.join()

@@ -13,7 +13,7 @@ from typing import IO
 
 MARK = "\ufdd0"
 _ESCAPED = dict.fromkeys(range(0xDC80, 0xDD00), MARK)  # what "surrogateescape" decodes to
-PATIENCE_MS = 100  # an idle parser never looks again
+PATIENCE_MS = 500  # an idle parser never looks again
 
 
 class SafeStream(io.RawIOBase):
@@ -28,7 +28,7 @@ class SafeStream(io.RawIOBase):
         super().__init__()
         self.damaged = False
         self.quotes = 0
-        self._stopped = self._ended = False
+        self._stopped = self._ended = self._inside = False
         self._stream = stream
         self._rest = b""  # read, not yet decodable: the head of a character
         self._ready = b""  # decoded, not yet handed out
@@ -39,6 +39,13 @@ class SafeStream(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """`size` bytes of valid UTF-8, fewer only at the end."""
+        self._inside = True
+        try:
+            return self._read(size)
+        finally:
+            self._inside = False
+
+    def _read(self, size: int) -> bytes:
         while not self._stopped and (size < 0 or len(self._ready) < size):
             fresh = self._next(size)
             self._ready += fresh
@@ -54,12 +61,13 @@ class SafeStream(io.RawIOBase):
     def stop(self) -> None:
         """End the stream and wait until the parser's reading thread has seen that.
 
-        A thread that still reads when Python shuts down would abort the process.
+        A thread that still reads when Python shuts down would abort the process: a read under way is
+        waited for, however slow the disk or the machine.
         """
         self._stopped = True
-        for _ in range(PATIENCE_MS):
-            if self._ended:
-                return
+        waited_ms = 0
+        while not self._ended and waited_ms < PATIENCE_MS:
+            waited_ms += not self._inside
             time.sleep(0.001)
 
     def _next(self, size: int) -> bytes:
