@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 
 import numpy as np
@@ -99,7 +100,11 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
 
         def load(**more: float | str) -> LoadResult:
             config = LoadConfig.model_validate({"events_per_s": EVENTS, **more})
-            return pool.apply(served.load, (server.url, server.key, config, chosen, items))
+            found = pool.apply(served.load, (server.url, server.key, config, chosen, items))
+            for route, seen in found.routes.items():
+                quantiles = " ".join(f"p{q} {seen.ms(q):.1f}" for q in (50, 90, 99))
+                print(f"{more}: {route} {quantiles} ms", file=sys.stderr)
+            return found
 
         first = link.post("/v1/recommendations", {"user": chosen[0]})
         count = candidates(link, chosen[: 20 if quick else 200])
@@ -147,9 +152,11 @@ def freshness(
 ) -> dict[str, float]:
     """Of clicks, while 50 lists and 1,000 events a second are under way."""
     config = LoadConfig(rps=50.0, events_per_s=EVENTS, seconds=1.0 + n * 0.15, warm_s=0.5, seed=1)
-    background = pool.apply_async(served.load, (server.url, server.key, config, users, items))
+    # of other users, so that only the click can be what an answer's `as_of` tells of
+    others, mine = users[:-n], users[-n:]
+    background = pool.apply_async(served.load, (server.url, server.key, config, others, items))
     clicks, took = Clicks(server, f"fresh-{time.time_ns()}"), []
-    for place, user in enumerate(users[-n:]):
+    for place, user in enumerate(mine):
         took.append(clicks.one(place, user, look=place < CLICKED))
         time.sleep(0.02)
     background.get()
