@@ -57,8 +57,8 @@ def send(opened, name, n=1, user="u1"):
 
 def seen(opened, user="u1"):
     """Clicks that the state holds of a user."""
-    return opened.running.told(
-        opened.engine.versions.bundle, opened.engine._user(user), opened.engine.versions.facts
+    return opened.running.state.told(
+        opened.engine.versions.bundle, opened.engine.index_of(user), opened.engine.versions.facts
     )["features"]["user.click.count.1d"]
 
 
@@ -107,7 +107,7 @@ def test_events_go_on_coming_in_while_an_erasure_has_the_state(opened, config):
     with running.paused() as store:
         assert running.trouble() == "paused"
         with pytest.raises(StoreError, match="paused"):
-            running.newest()
+            running.state.newest()
         send(opened, "meanwhile", 3)
         assert running.lag() == 3
         answer = opened.engine.answer(Ask("p", opened.clock(), user="u1", deadline_us=10**9))

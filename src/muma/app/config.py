@@ -250,6 +250,8 @@ class ServingSection(Config):
         gate: what a version must show before it answers.
         reward: what a shown slot earned.
         limits: pace of each key.
+        processes: that answer, beside the one at the door; 0 answers at the door. The door takes requests
+            and events and keeps all that is written; each of these reads models and state of its own.
     """
 
     history: str = "wanted"
@@ -265,6 +267,7 @@ class ServingSection(Config):
     gate: GateConfig = GateConfig()
     reward: RewardConfig = RewardConfig()
     limits: LimitsConfig = LimitsConfig()
+    processes: int = Field(default=0, ge=0, le=256)
 
 
 SOFTMAX = Spec.model_validate({"use": "muma.policy.softmax.SoftmaxPolicy", "temperature": 0.05})

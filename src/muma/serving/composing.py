@@ -45,30 +45,35 @@ def compose(slate: Slate, filled: Filled, facts: ItemFacts, told: Told) -> tuple
     if told.words is not None and slate.attribute is not None and len(filled):
         by_model = replace(slate, score_N=slate.score_N - told.boost_N)
         explained = by_model.take(filled.place_K)
-    for k, place in enumerate(filled.place_K.tolist()):
-        item = int(slate.item_N[place])
-        fact = facts.one(item)
+    item_K = slate.item_N[filled.place_K].tolist()
+    score_K = slate.score_N[filled.place_K].tolist()
+    propensity_K, explored_K = filled.propensity_K.tolist(), filled.explored_K.tolist()
+    labels = tuple(told.probability)
+    chances = zip(*(p_K.tolist() for p_K in told.probability.values()), strict=True)
+    chance_K = list(chances) if labels else [()] * len(item_K)
+    for k, item in enumerate(item_K):
+        fact, rules = facts.one(item), told.rules[k]
         reason, groups = None, {}
         if explained is not None and told.words is not None:
             found = explain(explained, k)
             about = Subject(category=fact.category, author=fact.author)
             reason = sentence(found, about=about, config=told.words)
             groups = dict(found.groups)
-            if told.boost_N[place]:
-                groups[RULES] = float(told.boost_N[place])
+            if boost := told.boost_N[filled.place_K[k]]:
+                groups[RULES] = float(boost)
         items.append(
             ServedItem(
                 item=fact.id,
                 title=fact.title,
                 category=fact.category,
-                score=float(slate.score_N[place]),
-                propensity=float(filled.propensity_K[k]),
-                explored=bool(filled.explored_K[k]),
-                probability={name: float(p_K[k]) for name, p_K in told.probability.items()},
-                sources=told.sources.get(item, (RULES,) if told.rules[k] else ()),
+                score=score_K[k],
+                propensity=propensity_K[k],
+                explored=explored_K[k],
+                probability=dict(zip(labels, chance_K[k], strict=True)),
+                sources=told.sources.get(item, (RULES,) if rules else ()),
                 reason=reason,
                 groups=groups,
-                rules=told.rules[k],
+                rules=rules,
             )
         )
     return tuple(items)

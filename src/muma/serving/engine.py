@@ -138,6 +138,9 @@ class ServingEngine:
         users: gives the raw ids of users by dense index, as they stand now.
         config: settings.
         past: gives models and rules by the names of their versions, for replays; None: those of now.
+
+    Attributes:
+        on_swap: told what answered before and what answers now, ahead of the next change.
     """
 
     def __init__(
@@ -152,6 +155,7 @@ class ServingEngine:
         self._versions, self._reader = versions, reader
         self._users, self._past = users, past
         self._swapping = threading.Lock()
+        self.on_swap: Callable[[Versions, Versions], object] = lambda _, __: None
         self.config = config
 
     @property
@@ -166,13 +170,14 @@ class ServingEngine:
     def swap(self, change: Callable[[Versions], Versions]) -> None:
         """Put other versions in place, in one step for every later answer; one change after the other."""
         with self._swapping:
-            self._versions = change(self._versions)
+            before, self._versions = self._versions, change(self._versions)
+            self.on_swap(before, self._versions)
 
     def answer(self, ask: Ask) -> Evidence:
         """See `Recommending.answer`."""
         work = _Work(ask, self._versions)
         said_C = work.versions.bundle.context(ask.context)
-        user = self._user(ask.user) if ask.profiling else NOBODY
+        user = self.index_of(ask.user) if ask.profiling else NOBODY
         known = self._known(work, user)
         work.done("history")
         ruling = work.versions.rules.ruling(ask, work.versions.facts, known.state)
@@ -243,12 +248,13 @@ class ServingEngine:
 
     def user(self, user: str) -> Mapping[str, object]:
         """See `Recommending.user`."""
-        versions, index = self._versions, self._user(user)
+        versions, index = self._versions, self.index_of(user)
         if index == NOBODY:
             raise UnknownIdError(f"nobody is called {user!r}")
         return self._reader.told(versions.bundle, index, versions.facts)
 
-    def _user(self, user: str | None) -> int:
+    def index_of(self, user: str | None) -> int:
+        """Dense index of a raw id, -1 for one that is not known."""
         if user is None:
             return NOBODY
         try:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +117,11 @@ class ItemFacts:
     stamp: int = field(default_factory=lambda: next(_stamps))
     changed: tuple[int, np.ndarray] | None = None
     _told: dict[int, ItemFact] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Stamps are of a process: a snapshot that came to another one gets one of its own there."""
+        held = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return _of_elsewhere, (held | {"stamp": None, "changed": None},)
 
     @classmethod
     def empty(cls) -> ItemFacts:
@@ -255,6 +261,13 @@ class ItemFacts:
     def names(self, item_n: np.ndarray | Sequence[int]) -> tuple[str, ...]:
         """Own ids of dense items."""
         return tuple(self.ids[int(item)] for item in item_n)
+
+
+def _of_elsewhere(held: dict[str, Any]) -> ItemFacts:
+    facts = ItemFacts(**{**held, "stamp": next(_stamps)})
+    for array in (facts.code_IC, facts.time_IT, facts.age_I, facts.region_I):
+        array.flags.writeable = False
+    return facts
 
 
 def _grown(array: np.ndarray, size: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,10 @@ class Words(Generic[T]):
         self.values: list[T] = []
         self._code: dict[T, int] = {}
         self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: the same codes, from then on its own."""
+        return _from, (list(self.values),)
 
     def __len__(self) -> int:
         """Number of codes given."""
@@ -54,3 +58,10 @@ class Words(Generic[T]):
     def value(self, code: int) -> T | None:
         """The value behind a code; None for -1."""
         return None if code == MISSING else self.values[code]
+
+
+def _from(values: list[Any]) -> Words[Any]:
+    words = Words[Any]()
+    for value in values:
+        words.add(value)
+    return words

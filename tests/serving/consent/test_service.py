@@ -109,7 +109,7 @@ def test_nothing_is_read_unless_it_was_agreed_to(opened, http, source):
     assert consent(http, user, **{source: True})["given"][source]
     on, _ = recommended(http, opened, user)
     assert on.withheld == tuple({"social", "gaze"} - {source})
-    table = opened.running.features(opened.engine._user(user), on.item_N, on.ask.time)
+    table = opened.running.state.features(opened.engine.index_of(user), on.item_N, on.ask.time)
     place = [
         n
         for n, c in enumerate(opened.engine.versions.bundle.features)
@@ -191,7 +191,7 @@ def test_events_without_consent_are_not_kept_and_counted(opened, http):
 
 
 def stream_rows(opened, user):
-    index, stream = opened.engine._user(user), opened.running.stream
+    index, stream = opened.engine.index_of(user), opened.running.stream
     parts = []
     for partition, at in stream.starts().items():
         while batch := stream.read(partition, at, limit=10**6):
@@ -210,8 +210,8 @@ def test_a_withdrawal_takes_away_what_was_kept(opened, http, recipe):
     dense = opened.engine.versions.facts.dense("a7")
 
     def seen(*off):
-        bundle, index = opened.engine.versions.bundle, opened.engine._user(user)
-        return opened.running.known(bundle, index, now + 10**6, off).state.seen_n.tolist()
+        bundle, index = opened.engine.versions.bundle, opened.engine.index_of(user)
+        return opened.running.state.known(bundle, index, now + 10**6, off).state.seen_n.tolist()
 
     until(lambda: seen()[-1] == dense)
     assert seen("social")[-1] != dense
@@ -219,7 +219,7 @@ def test_a_withdrawal_takes_away_what_was_kept(opened, http, recipe):
     kinds, others = stream_rows(opened, user), stream_rows(opened, other)
     assert {"follow", "fixation", "click"} <= set(kinds)
     log = open_log(read_recipe(recipe).folder / "log")
-    index = opened.engine._user(user)
+    index = opened.engine.index_of(user)
     edges = log.social.filter((pl.col("src") == index) | (pl.col("dst") == index)).collect().height
     assert edges == 6
     told = consent(http, user, social=False)
@@ -267,7 +267,7 @@ def test_a_withdrawal_that_a_kill_cut_off_is_finished_at_the_next_start(
     again = open_service(config, time_of="log")
     try:
         held = again.service.tenants.get("default").consents
-        index = again.engine._user("u12")
+        index = again.engine.index_of("u12")
         assert held.get("u12").given["social"] is False
         for begin in again.service.on_start:
             begin()

@@ -9,6 +9,8 @@ from functools import partial
 from typing import Literal
 
 from muma.app.config import AppConfig, read_recipe
+from muma.app.service.answer_wire import Change
+from muma.app.service.answerers import Answerers
 from muma.app.service.clock import LogClock, log_clock, machine_clock
 from muma.app.service.consent import ConsentsHeld
 from muma.app.service.erasing import LiveState, LiveStream
@@ -27,7 +29,7 @@ from muma.app.service.parts import (
 from muma.app.service.previews import PreviewsHeld
 from muma.app.service.pump_process import PumpProcess
 from muma.app.service.running import Running
-from muma.app.service.warm import warm
+from muma.app.service.warm import USERS, warm
 from muma.app.serving_bundle import bundle_of, versions_of
 from muma.app.versions import Answering
 from muma.backends.state_lmdb import LmdbConfig, LmdbStore
@@ -72,6 +74,7 @@ class Opened:
         previews: what other rules would change.
         answering: the hold on the run's versions.
         learner: teaches the policy; None for one that does not learn.
+        answerers: processes that answer; None where the door does.
         held: what is released by `close`, the last that was opened first.
     """
 
@@ -84,6 +87,7 @@ class Opened:
     previews: PreviewsHeld
     answering: Answering
     learner: Learner | None
+    answerers: Answerers | None
     held: ExitStack
 
     def close(self) -> None:
@@ -124,10 +128,13 @@ def open_service(config: AppConfig, *, time_of: Time = "now", speed: float = 1.0
         pump = held.enter_context(
             closing(PumpProcess(config))
         )  # it loads while the models are read
+        answerers = None
+        if section.processes:
+            answerers = held.enter_context(closing(Answerers(config, section.processes)))
         bundle = bundle_of(config, log)
         until = bundle.learned_until if section.begin == "test" else None
         clock = log_clock(log, until, speed=speed) if time_of == "log" else machine_clock
-        return _opened(config, log, bundle, clock, until, pump, held)
+        return _opened(config, log, bundle, clock, until, pump, answerers, held)
     except BaseException:
         held.close()
         raise
@@ -140,6 +147,7 @@ def _opened(
     clock: Callable[[], int],
     until: int | None,
     pump: PumpProcess,
+    answerers: Answerers | None,
     held: ExitStack,
 ) -> Opened:
     folder, section = config.folder, config.serving
@@ -150,14 +158,14 @@ def _opened(
     evidence = held.enter_context(closing(evidence_log))
     running = held.enter_context(closing(Running(config, clock=clock, until=until, pump=pump)))
     if isinstance(clock, LogClock):
-        clock.not_before(running.newest() + 1)
+        clock.not_before(running.state.newest() + 1)
     versions = Versions(bundle, item_facts(log), RuleSet(), policy)
     shelf, rule_store = Shelf(config, log), RuleStore(folder / "rules", clock=clock)
     engine_config = EngineConfig(
         seed=section.explore, editorial=section.editorial, similar=section.similar
     )
     engine = ServingEngine(
-        versions, running, users=running.users, config=engine_config,
+        versions, running.state, users=running.users, config=engine_config,
         past=Past(shelf.get, rule_store.at),
     )  # fmt: skip
     book = ConsentBook(folder / "consent.jsonl", clock=clock)
@@ -181,7 +189,7 @@ def _opened(
     previews = PreviewsHeld(engine, running, consents)
     tenant = Tenant(
         name=name,
-        engine=RememberingEngine(engine, evidence, consents),
+        engine=RememberingEngine(engine, evidence, consents, answerers),
         intake=events,
         decisions=evidence,
         items=items,
@@ -195,18 +203,46 @@ def _opened(
         limits=config.serving.limits,
     )
     service = Service(
-        tenants=Tenants([tenant]), keys=keys, clock=clock, config=DoorConfig(operators=name),
+        tenants=Tenants([tenant]), keys=keys, clock=clock, config=DoorConfig(operators=name, answer_threads=section.processes),
         ready={"features": running.trouble, "evidence": lambda: evidence.stats().failing},
         on_start=(
             erasure.finish, consents.finish, partial(warm, engine, clock),
             *((clock.go,) if isinstance(clock, LogClock) else ()),
             *((learner.start,) if learner is not None else ()),
+            *((partial(_begin, answerers, engine, running, clock),) if answerers else ()),
         ),
         on_stop=(held.close,),
     )  # fmt: skip
     return Opened(
-        service, engine, running, evidence, clock, keys, previews, answering, learner, held
+        service,
+        engine,
+        running,
+        evidence,
+        clock,
+        keys,
+        previews,
+        answering,
+        learner,
+        answerers,
+        held,
     )
+
+
+def _begin(
+    answerers: Answerers, engine: ServingEngine, running: Running, clock: Callable[[], int]
+) -> None:
+    """Let other processes answer, and tell them every change from now on."""
+
+    def everything() -> Change:
+        now, users = engine.versions, engine.users(USERS)
+        return Change(
+            now.bundle.version, now.rules.tables, now.facts, state=running.state.is_open,
+            warm={user: engine.index_of(user) for user in users}, at=clock(),
+        )  # fmt: skip
+
+    engine.on_swap = answerers.changed
+    running.on_state = lambda is_open: answerers.tell(Change(state=is_open))
+    answerers.start(everything)
 
 
 def _learner(

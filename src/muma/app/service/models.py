@@ -154,7 +154,7 @@ class ModelsHeld:
         """
         versions: Versions = replace(self._engine.versions, bundle=bundle)
         twin = ServingEngine(
-            versions, self._running, users=self._running.users, config=self._engine.config
+            versions, self._running.state, users=self._running.users, config=self._engine.config
         )
         ids = self._running.users().ids
         known = ids.filter(~forgotten(ids)).head(WARM_USERS).to_list()

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from muma.app.service.answerers import Answerers
 from muma.app.service.consent import ConsentsHeld
 from muma.app.service.running import Running
 from muma.artifact import flush
@@ -48,14 +49,27 @@ class RememberingEngine:
         engine: answers.
         log: remembers.
         consents: say what may be read.
+        answerers: processes that answer; None answers here.
     """
 
-    def __init__(self, engine: ServingEngine, log: EvidenceStore, consents: ConsentsHeld) -> None:
+    def __init__(
+        self,
+        engine: ServingEngine,
+        log: EvidenceStore,
+        consents: ConsentsHeld,
+        answerers: Answerers | None = None,
+    ) -> None:
         self._engine, self._log, self._consents = engine, log, consents
+        self._answerers = answerers
 
     def answer(self, ask: Ask) -> Evidence:
         """Answer and remember."""
-        evidence = self._engine.answer(self._consents.applied(ask))
+        ask = self._consents.applied(ask)
+        evidence = None
+        if self._answerers is not None:
+            evidence = self._answerers.answer(ask, self._engine.index_of(ask.user))
+        if evidence is None:
+            evidence = self._engine.answer(ask)
         self._log.put(evidence)
         return evidence
 
@@ -132,7 +146,7 @@ class ItemsHeld:
         self._lock = threading.Lock()
         self._held = _read_items(path)
         self.sync()
-        self._install(self._engine.versions.facts, [*self._held.values()])
+        self._put_in_place([*self._held.values()])
 
     def sync(self) -> None:
         """Take in items that events have brought."""
@@ -141,8 +155,9 @@ class ItemsHeld:
         with self._lock:
             facts = self._engine.versions.facts
             names = [str(name) for name in self._running.items().ids.slice(len(facts)).to_list()]
-            facts = facts.with_items([ItemFact(name) for name in names])
-            self._install(facts, [self._held[name] for name in names if name in self._held])
+            held = self._held
+            new = [_fact(held[name]) if name in held else ItemFact(name) for name in names]
+            self._install(facts.with_items(new))
 
     def get(self, item_ids: Sequence[str]) -> Sequence[Item]:
         """Those of them that exist."""
@@ -173,12 +188,15 @@ class ItemsHeld:
                 file.write(lines)
             flush(self._path)
             self._held |= {item.item_id: item for item in items}
-            self._install(self._engine.versions.facts, items)
+            self._put_in_place(items)
         return len(set(new))
 
-    def _install(self, facts: ItemFacts, items: Sequence[Item]) -> None:
+    def _put_in_place(self, items: Sequence[Item]) -> None:
+        facts = self._engine.versions.facts
         known = [_fact(item) for item in items if facts.find(item.item_id) >= 0]
-        facts = facts.with_items(known) if known else facts
+        self._install(facts.with_items(known) if known else facts)
+
+    def _install(self, facts: ItemFacts) -> None:
         self._engine.versions.rules.prepare(facts)
         self._engine.swap(lambda versions: replace(versions, facts=facts))
 

@@ -40,7 +40,7 @@ class PreviewsHeld:
         def under(rules: RuleSet) -> ServingEngine:
             running = self._running
             return ServingEngine(
-                replace(versions, rules=rules), running, users=running.users,
+                replace(versions, rules=rules), running.state, users=running.users,
                 config=self._engine.config,
             )  # fmt: skip
 

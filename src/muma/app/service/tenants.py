@@ -120,6 +120,7 @@ def check_tenants(configs: Sequence[AppConfig], *, operators: str = NOBODY) -> N
 def _together(opened: Mapping[str, Opened], operators: str) -> Service:
     services = {name: one.service for name, one in opened.items()}
     first = next(iter(services.values()))
+    threads = sum(service.config.answer_threads for service in services.values())
     ready: dict[str, Callable[[], str | None]] = {}
     for number, service in enumerate(services.values(), start=1):  # anybody may ask: no names
         ready |= {f"{part} of tenant {number}": check for part, check in service.ready.items()}
@@ -127,7 +128,7 @@ def _together(opened: Mapping[str, Opened], operators: str) -> Service:
         tenants=Tenants(tenant for service in services.values() for tenant in service.tenants),
         keys=KeysOfAll({name: one.keys for name, one in opened.items()}),
         clock=machine_clock,
-        config=first.config.model_copy(update={"operators": operators}),
+        config=first.config.model_copy(update={"operators": operators, "answer_threads": threads}),
         ready=ready,
         on_start=tuple(call for service in services.values() for call in service.on_start),
         on_stop=tuple(call for service in services.values() for call in service.on_stop),

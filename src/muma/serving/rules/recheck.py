@@ -44,15 +44,16 @@ def recheck(
     counts: list[Counter[str]] = [Counter() for _ in limits]
     kept: dict[int, None] = {}
     dropped: dict[tuple[str, str], list[str]] = {}
+    size = len(facts)
     for item in items:
-        if not 0 <= item < len(facts):
+        if not 0 <= item < size:
             dropped.setdefault(("item.unknown", "removed"), []).append(str(item))
             continue
         fact = facts.one(item)
         if (name := standing.of(item, fact)) is not None:
             why = (name, "removed")
         else:
-            why = _why(case, item, fact, held, limits, counts, len(kept))
+            why = _why(case, item, fact, held, limits, counts, len(kept)) if held else None
         if item in kept:
             why = ("item.twice", "removed")
         if why is not None:

@@ -138,7 +138,8 @@ class Ruling:
 
     def moved_by(self, item_n: np.ndarray) -> list[tuple[str, ...]]:
         """Ids of the pins and boosts that put or moved each of some items, one tuple an item."""
-        by: dict[int, list[str]] = {int(item): [] for item in item_n}
+        item_n = item_n.tolist()
+        by: dict[int, list[str]] = {item: [] for item in item_n}
         for name, touched_n in self._boosted:
             for item in touched_n.tolist():
                 if item in by:
@@ -148,7 +149,7 @@ class Ruling:
                 for place in places if action == "pinned" else ():
                     if (item := int(self._item_N[place])) in by:
                         by[item].append(name)
-        return [tuple(by[int(item)]) for item in item_n]
+        return [tuple(by[item]) for item in item_n]
 
     def _allowed(self, item_N: np.ndarray) -> np.ndarray:
         """`allowed`, from what was told before if it was, and without a word of it in the hits then."""
