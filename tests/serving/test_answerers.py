@@ -1,10 +1,14 @@
 """Processes that answer beside the door: the same answers, every change obeyed, nothing lost when one dies."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -170,7 +174,9 @@ def test_erasure_has_the_store_alone_and_leaves_nothing_with_them(opened, here):
     gone = [Event(f"gone-{k}", "to-forget", "click", item_id=f"a{k}", timestamp=at) for k in (1, 2)]
     parts.intake.put(gone, received_at=at)
     until = time.monotonic() + 60
-    while parts.engine.answer(ask(opened, f"g-{time.time_ns()}", user="to-forget")).answer.as_of < at:
+    while (
+        parts.engine.answer(ask(opened, f"g-{time.time_ns()}", user="to-forget")).answer.as_of < at
+    ):
         assert time.monotonic() < until
     parts.forgetting.erase("to-forget", who="test")
     for n in range(4):
@@ -180,8 +186,42 @@ def test_erasure_has_the_store_alone_and_leaves_nothing_with_them(opened, here):
         known = parts.engine.answer(ask(opened, f"other-{n}", user="u1")).answer
         assert known.as_of > 0
     for pid in [os.getpid(), *opened.answerers.pids()]:
-        with open(f"/proc/{pid}/maps") as maps:
+        with Path(f"/proc/{pid}/maps").open() as maps:
             assert not [line for line in maps if "(deleted)" in line and "state" in line]
     assert not here
 
 
+LIFE = """
+import sys, time
+from muma.app.config import read_recipe
+from muma.app.service.make import open_service
+opened = open_service(read_recipe(sys.argv[1], overrides=sys.argv[2:]), time_of="log")
+for begin in opened.service.on_start:
+    begin()
+print(*opened.answerers.pids(), flush=True)
+time.sleep(600)
+"""
+
+
+def test_when_their_service_is_killed_they_end(recipe, tmp_path):
+    shutil.copytree(read_recipe(recipe).folder, tmp_path / "feed")
+    own = [f"runs={str(tmp_path)!r}", "serving.processes=2"]
+    command = [sys.executable, "-c", LIFE, str(recipe), *own]
+    service = subprocess.Popen(command, stdout=subprocess.PIPE)
+    pids = [int(pid) for pid in service.stdout.readline().split()]
+    assert len(pids) == 2
+    service.kill()
+    service.wait()
+    service.stdout.close()
+    until = time.monotonic() + 60
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def alive(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

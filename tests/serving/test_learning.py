@@ -330,3 +330,26 @@ def test_every_policy_of_arms_can_be_taught(config, made):
             assert replay(found, opened.engine).equal
         finally:
             opened.close()
+
+
+def test_processes_beside_the_door_answer_by_what_was_learned(config):
+    opened, clock = begun(config.model_copy(update={
+        "serving": config.serving.model_copy(update={"processes": 1}),
+    }))  # fmt: skip
+    opened.learner.start = lambda: None
+    try:
+        for begin in opened.service.on_start:
+            begin()
+        first = asked(opened, "first", candidates=("a0", "a1", "a2", "a3"))
+        send(opened, first, "impression", "like", slot=0)
+        clock.move(1)
+        settle(opened)
+        assert opened.answerers.pids()
+        second = asked(opened, "second", candidates=("a0", "a1", "a2", "a3"))
+        own = opened.engine.answer(second.ask)
+        assert second.arm_NW.sum() > first.arm_NW.sum()
+        np.testing.assert_array_equal(second.arm_NW, own.arm_NW)
+        np.testing.assert_array_equal(second.arm_total_1W, own.arm_total_1W)
+        assert second.answer.items == own.answer.items
+    finally:
+        opened.close()
