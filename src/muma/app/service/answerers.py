@@ -53,6 +53,7 @@ class Answerers:
         self._everything: Callable[[], Change] = Change
         self._live: set[_Process] = set()
         self._free: list[_Process] = []
+        self._hearing: set[_Process] = set()  # of a change, which may take a while
         self._change = threading.Condition()
         self._telling = threading.Lock()
         self._stop = threading.Event()
@@ -91,7 +92,7 @@ class Answerers:
         Raises:
             MumaError: as the engine's.
         """
-        process = self._take()
+        process = self._take(self._hearing)
         if process is None:
             return None
         said = self._asked(process, Wish(ask, index))
@@ -103,8 +104,11 @@ class Answerers:
         """Tell all of them, each when its answer is done; one that cannot follow is begun anew."""
         with self._telling:
             told: set[_Process] = set()
-            while (process := self._take(but=told)) is not None:
+            while (process := self._take(told)) is not None:
                 told.add(process)
+                with self._change:
+                    self._hearing.add(process)
+                    self._change.notify_all()
                 said = self._asked(process, change)
                 if isinstance(said, Failed):
                     LOG.error("an answering process is begun anew: %s", said.text)
@@ -141,13 +145,14 @@ class Answerers:
             self._lose(process)
             return None
         with self._change:
+            self._hearing.discard(process)
             if process in self._live:
                 self._free.append(process)
             self._change.notify_all()
         return found
 
-    def _take(self, but: AbstractSet[_Process] = frozenset()) -> _Process | None:
-        """A process, as soon as it is free; None when there is no other."""
+    def _take(self, but: AbstractSet[_Process]) -> _Process | None:
+        """A process, as soon as one is free; None when there is no other than those in `but`."""
         with self._change:
             while self._live - but and not self._stop.is_set():
                 for place, process in enumerate(self._free):
@@ -160,6 +165,7 @@ class Answerers:
         """Hand nothing to it any more, and end it."""
         with self._change:
             self._live.discard(process)
+            self._hearing.discard(process)
             self._free = [one for one in self._free if one is not process]
             self._change.notify_all()
         process.end()

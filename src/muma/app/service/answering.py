@@ -82,25 +82,24 @@ class Answering:
         if told.state is not None:
             self._state.open() if told.state else self._state.close()
         bundle = None if told.models is None else self._shelf.get(told.models)
-        facts = told.facts or (engine.versions.facts if engine else ItemFacts.empty())
+        facts = engine.versions.facts if engine else ItemFacts.empty()
+        rules = engine.versions.rules if engine else RuleSet()
+        if told.facts is not None:
+            facts = told.facts
         if told.items is not None:
             facts = facts.with_items(told.items)
         if told.rules is not None:
             rules = RuleSet.parse(list(told.rules))
-        else:
-            rules = engine.versions.rules if engine else RuleSet()
-        if facts is not (engine and engine.versions.facts) or told.rules is not None:
-            rules.prepare(facts)
+        rules.prepare(facts)
         if engine is not None:
-            engine.swap(
-                lambda now: replace(now, bundle=bundle or now.bundle, facts=facts, rules=rules)
-            )
+            before = engine.versions.bundle
+            engine.swap(lambda now: replace(now, bundle=bundle or before, facts=facts, rules=rules))
+            if bundle is not None:
+                self._shelf.use(bundle, before)  # a roll-back is not to read it again
         elif bundle is not None:
             engine = self._engine = self._made(
                 Versions(bundle, facts, rules, policy_of(self._config))
             )
-        if bundle is not None:
-            self._shelf.use(bundle)
         if engine is not None and told.warm is not None:
             self._known = _Names(told.warm)
             warm(engine, lambda: told.at)
