@@ -148,7 +148,7 @@ def test_rules_and_wishes_hold_whatever_fails(opened, monkeypatch):
         for broken in ((), ("known",), ("features",), ("known", "features")):
             with monkeypatch.context() as patch:
                 for name in broken:
-                    patch.setattr(opened.running, name, refused)
+                    patch.setattr(opened.running.state, name, refused)
                 for count in (1, 20, 30):
                     found = opened.engine.answer(
                         ask(opened, "ruled", user="u1", count=count, exclude=("a7",))
@@ -305,7 +305,7 @@ def test_what_a_user_hid_stays_hidden_in_a_session(opened, monkeypatch):
     hidden = np.array([facts.dense("a1")])
     empty = History(np.zeros(0, np.int64), np.zeros(0, np.float32))
     known = Known(empty, UserState(blocked_n=hidden), 5)
-    monkeypatch.setattr(opened.running, "known", lambda *_: known)
+    monkeypatch.setattr(opened.running.state, "known", lambda *_: known)
     found = opened.engine.answer(ask(opened, "h", user="u1", session=("a3",), count=24))
     assert found.history_L.tolist() == [facts.dense("a3")]
     assert "a1" not in items(found)

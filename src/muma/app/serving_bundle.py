@@ -30,7 +30,7 @@ def versions_of(config: AppConfig) -> KeptVersions:
     return KeptVersions(config.folder / "models")
 
 
-def bundle_of(config: AppConfig, log: EventLog) -> Bundle:
+def live_version(config: AppConfig, log: EventLog) -> Version:
     """The version that the pointer names; without a pointer, what the recipe was trained to last.
 
     Args:
@@ -39,12 +39,11 @@ def bundle_of(config: AppConfig, log: EventLog) -> Bundle:
 
     Raises:
         ArtifactError: the training does not exist, or belongs to another recipe or log.
-        ConfigError: the recipe has no `[ranking]`, no such sequence, or a source that a service cannot use.
+        ConfigError: the recipe has no `[ranking]`, or no such sequence.
         UnknownIdError: the pointer names a version that is gone.
     """
     kept = versions_of(config)
-    live = kept.pointer().live or keep_training(config, log).name
-    return version_bundle(config, log, kept.get(live))
+    return kept.get(kept.pointer().live or keep_training(config, log).name)
 
 
 def keep_training(config: AppConfig, log: EventLog) -> Version:

@@ -114,8 +114,8 @@ def fallback(opened, name, monkeypatch):
         monkeypatch.setattr(opened.engine, "config", opened.engine.config.model_copy(update=parts))
 
     if name == "no store":
-        monkeypatch.setattr(opened.running, "known", refused)
-        monkeypatch.setattr(opened.running, "features", refused)
+        monkeypatch.setattr(opened.running.state, "known", refused)
+        monkeypatch.setattr(opened.running.state, "features", refused)
     elif name == "no ranker":
         bundle(rankers={LISTS: Broken()})
     elif name == "editorial list":
@@ -126,8 +126,8 @@ def fallback(opened, name, monkeypatch):
     elif name == "no time":
         config(reserve_us=10**9)
     elif name == "all of it":
-        monkeypatch.setattr(opened.running, "known", refused)
-        monkeypatch.setattr(opened.running, "features", refused)
+        monkeypatch.setattr(opened.running.state, "known", refused)
+        monkeypatch.setattr(opened.running.state, "features", refused)
         bundle(rankers={LISTS: Broken()}, sources={})
         config(editorial=EDITORIAL)
     try:

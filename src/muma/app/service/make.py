@@ -30,7 +30,7 @@ from muma.app.service.previews import PreviewsHeld
 from muma.app.service.pump_process import PumpProcess
 from muma.app.service.running import Running
 from muma.app.service.warm import USERS, warm
-from muma.app.serving_bundle import bundle_of, versions_of
+from muma.app.serving_bundle import live_version, version_bundle, versions_of
 from muma.app.versions import Answering
 from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.config import build
@@ -131,10 +131,14 @@ def open_service(config: AppConfig, *, time_of: Time = "now", speed: float = 1.0
         answerers = None
         if section.processes:
             answerers = held.enter_context(closing(Answerers(config, section.processes)))
-        bundle = bundle_of(config, log)
-        until = bundle.learned_until if section.begin == "test" else None
+        version = live_version(config, log)
+        until = int(version.about["learned_until"]) if section.begin == "test" else None
         clock = log_clock(log, until, speed=speed) if time_of == "log" else machine_clock
-        return _opened(config, log, bundle, clock, until, pump, answerers, held)
+        running = Running(config, clock=clock, until=until, pump=pump)
+        held.enter_context(closing(running))
+        bundle = version_bundle(config, log, version)  # while the pump reads the state
+        running.wait()
+        return _opened(config, log, bundle, clock, running, answerers, held)
     except BaseException:
         held.close()
         raise
@@ -145,8 +149,7 @@ def _opened(
     log: EventLog,
     bundle: Bundle,
     clock: Callable[[], int],
-    until: int | None,
-    pump: PumpProcess,
+    running: Running,
     answerers: Answerers | None,
     held: ExitStack,
 ) -> Opened:
@@ -156,7 +159,6 @@ def _opened(
     answering = held.enter_context(closing(Answering(versions_of(config))))
     evidence_log = EvidenceLog(EvidenceLogConfig(path=str(folder / "evidence")), clock=clock)
     evidence = held.enter_context(closing(evidence_log))
-    running = held.enter_context(closing(Running(config, clock=clock, until=until, pump=pump)))
     if isinstance(clock, LogClock):
         clock.not_before(running.state.newest() + 1)
     versions = Versions(bundle, item_facts(log), RuleSet(), policy)

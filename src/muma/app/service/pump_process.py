@@ -71,8 +71,14 @@ class PumpProcess:
         """Of the process that is there now, or was last."""
         return self._process.pid
 
-    def open(self, until: Callable[[Report], bool]) -> None:
-        """Have it take the store and keep it up to date, and wait.
+    def begin(self) -> None:
+        """Have it take the store and keep it up to date."""
+        with self._change:
+            self.trouble = None
+        self._want("open")
+
+    def wait(self, until: Callable[[Report], bool]) -> None:
+        """Wait for what was begun.
 
         Args:
             until: whether a report is good enough to go on.
@@ -80,9 +86,6 @@ class PumpProcess:
         Raises:
             StoreError, StreamError: it cannot.
         """
-        with self._change:
-            self.trouble = None
-        self._want("open")
         with self._change:
             self._change.wait_for(
                 lambda: self.trouble is not None or (_is_open(self.report) and until(self.report))

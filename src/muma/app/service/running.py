@@ -23,7 +23,7 @@ from muma.features.store import StateStore
 
 
 class Running:
-    """Opened stream and state, and the pump's process.
+    """Opened stream, and the process of the pump, which begins to read the state; see `wait`.
 
     Args:
         config: the recipe.
@@ -69,7 +69,7 @@ class Running:
             begin(config, self.stream, self.world.log, until=until)
             self.pump.acknowledged = self.stream.acknowledged
             self.pump.heard = self._heard
-            self.pump.open(lambda report: report.settled and not self.lag())
+            self.pump.begin()
         except BaseException:
             self._release()
             raise
@@ -79,6 +79,14 @@ class Running:
             most_at_once=min(section.most_at_once, section.queue_events),
         )  # fmt: skip
         self.intake = Intake(self.stream, config=bounds, clock=clock, lag=self.lag)
+
+    def wait(self) -> None:
+        """Until the state can be read and holds every event there is; to be called once, after the start.
+
+        Raises:
+            StreamError, StoreError: the pump cannot work.
+        """
+        self.pump.wait(lambda report: report.settled and not self.lag())
 
     def wake(self) -> None:
         """Say that events have come."""
@@ -121,7 +129,8 @@ class Running:
     def resume(self) -> None:
         """Go on after `paused`; does nothing when all is open."""
         if not self.is_open:
-            self.pump.open(lambda report: report.settled)
+            self.pump.begin()
+            self.pump.wait(lambda report: report.settled)
 
     def close(self) -> None:
         """Write what waits, apply it, and release everything; safe to call twice."""
