@@ -133,9 +133,11 @@ def measured(sets: list[str], *, quick: bool) -> dict[str, object]:
         }
         random = load(rps=100.0, seconds=seconds / 2, arrivals="poisson")
         result |= latency(random, "recommendations", "poisson_")
-        ranked = load(rps=0.0, rank_rps=50.0, rank_items=100, seconds=seconds / 2)
+        ranked = load(rps=0.0, rank_rps=100.0, rank_items=100, seconds=seconds / 2)
         result |= latency(ranked, "rank", "rank_")
-        first_ten = load(rps=0.0, rank_rps=50.0, rank_items=100, rank_count=10, seconds=seconds / 2)
+        first_ten = load(
+            rps=0.0, rank_rps=100.0, rank_items=100, rank_count=10, seconds=seconds / 2
+        )
         result |= latency(first_ten, "rank", "rank_first_10_")
         result |= freshness(server, pool, chosen, items, 20 if quick else 300)
         found = highest_rate(

@@ -28,6 +28,7 @@ def interest_rows() -> list[tuple[str, str, str]]:
     """What was measured, the figure, the command that prints it."""
     network, speed = load("interest"), load("interest_speed")
     small, rivals = load("interest_100k"), load("interest_rivals")
+    feed = load("interest_recipes")
     short, ablation = load("interest_ablation"), "benchmarks/interest.py --ablation --kernel cpp"
     trained = "benchmarks/interest.py --models hybrid --recipes kuairand globo"
     return [
@@ -49,6 +50,36 @@ def interest_rows() -> list[tuple[str, str, str]]:
                 difference(rivals, f"hybrid_minus_{k}_ndcg10_last200") for k in ("lstm", "sasrec")
             ),
             "benchmarks/interest.py --models hybrid lstm sasrec --no-blend",
+        ),
+        (
+            (
+                f"KuaiRand, global-time split, {feed['kuairand_users']:,} users, three seeds of each: NDCG@10 of the network; "
+                "minus the LSTM alone, GRU4Rec, SASRec"
+            ),
+            "; ".join(
+                [f"{feed['kuairand_network_ndcg10']:.4f}"]
+                + [
+                    difference(feed, f"kuairand_network_minus_{k}_ndcg10")
+                    for k in ("lstm", "gru4rec", "sasrec")
+                ]
+            ),
+            "benchmarks/interest_recipes.py --recipes kuairand",
+        ),
+        (
+            (
+                "... minus the network with author, tags and duration fused in; that one without author, without tags, "
+                "without duration at inference, minus itself"
+            ),
+            "; ".join(
+                difference(feed, f"kuairand_{k}_ndcg10")
+                for k in (
+                    "network_minus_fused",
+                    "fused_without_author_minus_fused",
+                    "fused_without_tags_minus_fused",
+                    "fused_without_duration_minus_fused",
+                )
+            ),
+            "benchmarks/interest_recipes.py --recipes kuairand",
         ),
         (
             "MovieLens 100K, likewise: the blend with the network minus Markov + EASE",
