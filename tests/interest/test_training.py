@@ -231,6 +231,13 @@ def test_precisions_train():
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
+@pytest.mark.parametrize(("has", "kind"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_auto_is_what_the_processor_can(has, kind, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    curves = [fitted(precision=one).curve for one in ("auto", kind)]
+    assert curves[0][-1]["train_loss"] == curves[1][-1]["train_loss"]
+
+
 @pytest.mark.parametrize("gate", ["gated.GatedFusion", "timed.TimedFusion"])
 def test_a_decay_trains_in_mixed_precision(gate):
     """The recurrence stays in single precision, the other branch does not; the gate joins both."""
