@@ -19,6 +19,7 @@ from muma.errors import DataError
 from muma.serving.engine import ServingEngine
 from muma.serving.parts import Event, Item
 from muma.serving.recommending import Ask
+from process_support import alive
 from trained_support import trained
 
 
@@ -217,11 +218,3 @@ def test_when_their_service_is_killed_they_end(recipe, tmp_path):
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < until
         time.sleep(0.02)
-
-
-def alive(pid):
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,6 +16,7 @@ from muma.backends.state_lmdb import LmdbConfig, LmdbStore
 from muma.errors import StoreError
 from muma.serving.parts import Event
 from muma.serving.recommending import Ask
+from process_support import alive
 from trained_support import trained
 
 
@@ -163,11 +163,3 @@ def test_when_its_service_is_killed_it_ends_and_the_state_is_free(recipe, config
     service.stdout.close()
     until(lambda: not alive(pump))
     LmdbStore(LmdbConfig(path=str(state_folder(config)), lock_s=5)).close()
-
-
-def alive(pid):
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
