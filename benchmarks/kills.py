@@ -144,7 +144,7 @@ def miscounted(opened: Opened, log: pl.DataFrame, *, users: int) -> tuple[int, i
     by_user = counted.filter(pl.col("user_id").is_in(seen)).partition_by("user_id", as_dict=True)
     for user in seen:
         kinds = Counter(by_user[(user,)].get_column("kind").to_list())
-        row_F = opened.running.features(int(user), np.array([0]), at)[0]
+        row_F = opened.running.state.features(int(user), np.array([0]), at)[0]
         found = {kind: row_F[columns.index(name)] for kind, name in COLUMNS.items()}
         wrong += any(int(np.nan_to_num(found[kind])) != kinds[kind] for kind in COLUMNS)
     return wrong, len(seen)

@@ -5,6 +5,7 @@ python benchmarks/table.py
 
 from __future__ import annotations
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def rows() -> list[tuple[str, str, str]]:
     quick, cycle, past_of = load("policy"), load("policy_cycle"), load("off_policy")
     cause, coat, ctr = load("causal"), load("coat"), load("ctr")
     covered, serving = load("interval_coverage"), load("serving")
-    drift = load("drift")
+    drift, kills, soak = load("drift"), load("kills"), load("soak")
     return [
         (
             "ingest 10 M events from Parquet: read, validate, clean, order, write",
@@ -378,7 +379,38 @@ def rows() -> list[tuple[str, str, str]]:
             ),
             "benchmarks/serving.py",
         ),
+        (
+            (
+                f"{kills['kills']} `kill -9` of the service under load: events acknowledged, not once in the log, users miscounted "
+                "in features; decisions looked for, lost beyond 50 ms"
+            ),
+            (
+                f"{kills['events_acknowledged']:,}, {kills['acknowledged_not_once_in_log']}, "
+                f"{kills['users_miscounted_in_features']}; {kills['decisions_looked_for']:,}, "
+                f"{kills['decisions_lost_beyond_50ms']}"
+            ),
+            "benchmarks/kills.py",
+        ),
+        (
+            (
+                f"{soak['minutes']:.0f} minutes at {soak['rps']:.0f} lists and {soak['events_per_s']:.0f} events a second: MiB an "
+                "hour of the answering process and of both; open files after a quarter, at the end; p99, median and worst minute"
+            ),
+            (
+                f"{soak['worker_mib_per_hour']:+.1f} [{soak['worker_mib_per_hour_low']:+.1f}, "
+                f"{soak['worker_mib_per_hour_high']:+.1f}], {soak['own_mib_per_hour']:+.1f} "
+                f"[{soak['own_mib_per_hour_low']:+.1f}, {soak['own_mib_per_hour_high']:+.1f}]; "
+                f"{soak['open_files_after_quarter']}, {soak['open_files_end']}; "
+                f"{statistics.median(minutes(soak)):.0f}, {max(minutes(soak)):.0f} ms"
+            ),
+            "benchmarks/soak.py --rps 137",
+        ),
     ]
+
+
+def minutes(soak: dict) -> list[float]:
+    """The 99th percentile of each minute of a soak."""
+    return [value for key, value in soak.items() if key.startswith("p99_ms_minute")]
 
 
 def table() -> str:
