@@ -211,8 +211,10 @@ def _score(
                     code = coded[code_S[split]]
                     words, last = word_W[set_S[split] :], last_S[split]
                     for row in range(size):
-                        bit = min(code[row], last)
-                        goes = (words[bit >> 5] >> np.uint32(bit & 31)) & np.uint32(1)
+                        # without a sign no index counts from the end, which would take a branch
+                        bit = np.uint32(min(code[row], last))
+                        word = words[np.uintp(bit >> np.uint32(5))]
+                        goes = (word >> (bit & np.uint32(31))) & np.uint32(1)
                         left[row] &= full if goes else keep
                 else:
                     x, limit = across[column_S[split]], threshold_S[split]
