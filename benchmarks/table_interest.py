@@ -82,6 +82,17 @@ def interest_rows() -> list[tuple[str, str, str]]:
             "benchmarks/interest_recipes.py --recipes kuairand",
         ),
         (
+            f"Globo news, global-time split, {feed['globo_users']:,} users, likewise",
+            "; ".join(
+                [f"{feed['globo_network_ndcg10']:.4f}"]
+                + [
+                    difference(feed, f"globo_network_minus_{k}_ndcg10")
+                    for k in ("lstm", "gru4rec", "sasrec")
+                ]
+            ),
+            "benchmarks/interest_recipes.py --recipes globo",
+        ),
+        (
             "MovieLens 100K, likewise: the blend with the network minus Markov + EASE",
             difference(small, "blend_minus_markov_ease_ndcg10_last200"),
             "benchmarks/interest.py --data ml-100k --models hybrid",

@@ -146,14 +146,15 @@ class _Loop:
         validate: Callable[[], float] | None,
         moments: Mapping[str, Tensor],
     ) -> None:
-        config = _with_precision(config)
+        precision = _precision(config)
+        config = config.model_copy(update={"precision": precision})
         self.task, self.batches, self.config, self.seed = task, batches, config, seed
         self.folder, self.validate = folder, validate
         self.fabric = Fabric(
             accelerator=config.accelerator,
             devices=config.devices,
             strategy=config.strategy,
-            precision=config.precision,
+            precision=precision,
         )
         self.fabric.launch()
         self.optimizer = _optimizer(task, config)
@@ -306,16 +307,18 @@ class _Loop:
         self.best = {name: value.to(device) for name, value in groups["best"].items()}
 
 
-def _with_precision(config: TrainingConfig) -> TrainingConfig:
-    """What `auto` is on this machine."""
+def _precision(
+    config: TrainingConfig,
+) -> Literal["32-true", "16-mixed", "bf16-mixed", "64-true"]:
+    """The one asked for; what `auto` is on this machine."""
     if config.precision != "auto":
-        return config
+        return config.precision
     if config.accelerator == "cuda" or (config.accelerator == "auto" and torch.cuda.is_available()):
         has = torch.cuda.is_bf16_supported()
     else:
         found = torch.cpu.get_capabilities()
         has = bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    return config.model_copy(update={"precision": "bf16-mixed" if has else "32-true"})
+    return "bf16-mixed" if has else "32-true"
 
 
 def _optimizer(task: TrainingTask, config: TrainingConfig) -> torch.optim.Optimizer:
