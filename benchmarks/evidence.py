@@ -26,6 +26,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 
@@ -56,7 +57,7 @@ def decision(k: int) -> Evidence:
     made = small(f"request-{k}", time=k * 1000, user=f"user-{k % 100}")
     first = made.answer.items[0]
     item_N = rng.choice(7_000, N, replace=False)
-    items = tuple(replace(first, item=str(item)) for item in item_N[:K])
+    items = tuple(msgspec.structs.replace(first, item=str(item)) for item in item_N[:K])
     return replace(
         made, answer=replace(made.answer, items=items), item_N=item_N, value_NF=value,
         columns=COLUMNS, propensity_K=rng.uniform(size=K), support_K=np.arange(N, N - K, -1),

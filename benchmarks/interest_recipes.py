@@ -16,6 +16,7 @@ Trainings are kept in benchmarks/.cache and go on where they were stopped.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -172,6 +173,7 @@ def main() -> None:
     if options.quick:
         options.recipes, options.models = ["kuairand"], ["network", "lstm"]
         options.seeds, options.epochs = [1], 1
+    os.chdir(HOME)  # the recipes name their data from there
     began = time.perf_counter()
     result: dict[str, object] = {}
     for recipe in options.recipes:
