@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from muma.interest.products import adding, inner_product, product
+
 BLOCK_BYTES = 1 << 18  # of one step-block of gates: a quarter of a usual second-level cache
 
 
@@ -29,20 +31,22 @@ def _backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
     _, batch, width = h_TBH.shape
     slope_TBG = torch.empty_like(gate_TBG)
     grad_h_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
-    grad_c_BH = gate_TBG.new_zeros(batch, width)
+    grad_c_BH, add = gate_TBG.new_zeros(batch, width), adding(u_GH.T.contiguous(), batch)
+    grad_c_B1H = grad_c_BH[:, None]
+    grad_h, forget = grad_h_TBH.unbind(), gate_TBG[..., width : 2 * width].unbind()
+    slope, by_memory, by_out, by_g = steps_of(slope_TBG, width)
     for begin, end in blocks(gate_TBG):
         at = slice(begin, end)
         fade = None if factor is None else factor[at]
-        to_c = slopes(gate_TBG[at], c_TBH[at], tanh_TBH[at], fade, slope_TBG[at])
+        to_c = slopes(gate_TBG[at], c_TBH[at], tanh_TBH[at], fade, slope_TBG[at]).unbind()
         for t in range(end - 1, begin - 1, -1):
-            grad_BH, slope_BG = grad_h_TBH[t], slope_TBG[t]
-            grad_c_BH.addcmul_(grad_BH, to_c[t - begin])
-            slope_BG[:, 2 * width : 3 * width].mul_(grad_BH)
-            slope_BG[:, : 2 * width].view(batch, 2, width).mul_(grad_c_BH[:, None])
-            slope_BG[:, 3 * width :].mul_(grad_c_BH)
+            grad_c_BH.addcmul_(grad_h[t], to_c[t - begin])
+            by_out[t].mul_(grad_h[t])
+            by_memory[t].mul_(grad_c_B1H)
+            by_g[t].mul_(grad_c_BH)
             if t:
-                grad_h_TBH[t - 1].addmm_(slope_BG, u_GH)
-                grad_c_BH.mul_(gate_TBG[t, :, width : 2 * width])
+                add(grad_h[t - 1], slope[t])
+                grad_c_BH.mul_(forget[t])
     grad_factor = None
     if factor is not None and ctx.needs_input_grad[4]:
         grad_factor = grad_h_TBH.mul_(gate_TBG[..., 2 * width : 3 * width]).mul_(tanh_TBH)
@@ -57,9 +61,9 @@ def input_gradients(
     """Gradients of x, w, u and b from those of the gates before their functions."""
     flat = slope_TBG.flatten(0, 1)
     return (
-        (flat @ w_GI).view_as(x_TBI) if ctx.needs_input_grad[0] else None,
-        flat.T @ x_TBI.flatten(0, 1),
-        slope_TBG[1:].flatten(0, 1).T @ h_TBH[:-1].flatten(0, 1),
+        product(flat, w_GI.T).view_as(x_TBI) if ctx.needs_input_grad[0] else None,
+        inner_product(flat, x_TBI.flatten(0, 1)),
+        inner_product(slope_TBG[1:].flatten(0, 1), h_TBH[:-1].flatten(0, 1)),
         flat.sum(0),
     )
 
@@ -74,25 +78,26 @@ class OutputDecayedLSTM(torch.autograd.Function):
         """Outputs after each event."""
         steps, batch, _ = x_TBI.shape
         width = u_GH.shape[1]
-        gate_TBG = torch.addmm(b_G, x_TBI.flatten(0, 1), w_GI.T).view(steps, batch, 4 * width)
+        gate_TBG = product(x_TBI.flatten(0, 1), w_GI, b_G).view(steps, batch, 4 * width)
         h_TBH = gate_TBG.new_empty(steps, batch, width)
         c_TBH = gate_TBG.new_empty(steps + 1, batch, width)  # c_TBH[t] is the cell before event t
         c_TBH[0] = 0.0
         tanh_TBH = torch.empty_like(h_TBH)
-        u_HG = u_GH.T.contiguous()
         sigmoids, inner = gate_TBG[..., : 3 * width], gate_TBG[..., 3 * width :]
-        in_TBH, forget_TBH, out_TBH = sigmoids.split(width, -1)
+        in_, forget, out = (one.unbind() for one in sigmoids.split(width, -1))
+        gate, sigmoid, g, h, c, tanh = (
+            one.unbind() for one in (gate_TBG, sigmoids, inner, h_TBH, c_TBH, tanh_TBH)
+        )
+        fade = None if factor is None else factor.unbind()
+        add = adding(u_GH, batch)
         for t in range(steps):
-            gate_BG = gate_TBG[t]
             if t:
-                gate_BG.addmm_(h_TBH[t - 1], u_HG)
-            sigmoids[t].sigmoid_()
-            g_BH = inner[t].tanh_()
-            c_BH = torch.mul(in_TBH[t], g_BH, out=c_TBH[t + 1])
-            c_BH.addcmul_(forget_TBH[t], c_TBH[t])
-            h_BH = torch.mul(out_TBH[t], torch.tanh(c_BH, out=tanh_TBH[t]), out=h_TBH[t])
-            if factor is not None:
-                h_BH.mul_(factor[t])
+                add(gate[t], h[t - 1])
+            sigmoid[t].sigmoid_()
+            torch.mul(in_[t], g[t].tanh_(), out=c[t + 1]).addcmul_(forget[t], c[t])
+            torch.mul(out[t], torch.tanh(c[t + 1], out=tanh[t]), out=h[t])
+            if fade is not None:
+                h[t].mul_(fade[t])
         ctx.save_for_backward(x_TBI, w_GI, u_GH, gate_TBG, h_TBH, c_TBH, tanh_TBH, factor)
         return h_TBH
 
@@ -104,6 +109,13 @@ class OutputDecayedLSTM(torch.autograd.Function):
         return node.setType(x_TBI.type())
 
     backward: Any = staticmethod(once_differentiable(_backward))
+
+
+def steps_of(slope_TBG: Tensor, width: int) -> tuple[tuple[Tensor, ...], ...]:
+    """Views of each step of the gates' gradients, made at once: all, [i, f] as [B, 2, H], o, g."""
+    by_memory_TBG, by_out_TBH, by_g_TBH = slope_TBG.split((2 * width, width, width), -1)
+    by_memory_TB2H = by_memory_TBG.unflatten(-1, (2, width))
+    return tuple(one.unbind() for one in (slope_TBG, by_memory_TB2H, by_out_TBH, by_g_TBH))
 
 
 def blocks(gate_TBG: Tensor) -> Iterator[tuple[int, int]]:

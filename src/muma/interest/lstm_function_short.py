@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from muma.interest.lstm_function import blocks, input_gradients, slopes
+from muma.interest.lstm_function import blocks, input_gradients, slopes, steps_of
+from muma.interest.products import adding, inner_product, product
 
 
 def _backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
@@ -30,31 +31,36 @@ def _backward(ctx: Any, grad_TBH: Tensor) -> tuple[Tensor | None, ...]:
     _, batch, width = h_TBH.shape
     slope_TBG = torch.empty_like(gate_TBG)
     grad_h_TBH = grad_TBH.clone(memory_format=torch.contiguous_format)
-    grad_c_BH = gate_TBG.new_zeros(batch, width)
+    grad_c_BH, add = gate_TBG.new_zeros(batch, width), adding(u_GH.T.contiguous(), batch)
+    grad_c_B1H = grad_c_BH[:, None]
     grad_kept_TBH, grad_short_TBH = torch.empty_like(h_TBH), torch.empty_like(h_TBH)
+    grad_h, grad_kept, grad_short, forget = (
+        one.unbind()
+        for one in (grad_h_TBH, grad_kept_TBH, grad_short_TBH, gate_TBG[..., width : 2 * width])
+    )
+    slope, by_memory, by_out, by_g = steps_of(slope_TBG, width)
     for begin, end in blocks(gate_TBG):
         at = slice(begin, end)
-        to_c = slopes(gate_TBG[at], kept_TBH[at], tanh_TBH[at], None, slope_TBG[at])
+        to_c = slopes(gate_TBG[at], kept_TBH[at], tanh_TBH[at], None, slope_TBG[at]).unbind()
         by_short = torch.ops.aten.tanh_backward(
             -loss_TB1[at].expand_as(short_TBH[at]), short_TBH[at]
-        )
+        ).unbind()
         for t in range(end - 1, begin - 1, -1):
-            grad_BH, slope_BG = grad_h_TBH[t], slope_TBG[t]
-            grad_c_BH.addcmul_(grad_BH, to_c[t - begin])
-            slope_BG[:, 2 * width : 3 * width].mul_(grad_BH)
-            slope_BG[:, : 2 * width].view(batch, 2, width).mul_(grad_c_BH[:, None])
-            slope_BG[:, 3 * width :].mul_(grad_c_BH)
+            grad_c_BH.addcmul_(grad_h[t], to_c[t - begin])
+            by_out[t].mul_(grad_h[t])
+            by_memory[t].mul_(grad_c_B1H)
+            by_g[t].mul_(grad_c_BH)
             if t:
-                grad_h_TBH[t - 1].addmm_(slope_BG, u_GH)
-            torch.mul(grad_c_BH, gate_TBG[t, :, width : 2 * width], out=grad_kept_TBH[t])
-            torch.mul(grad_kept_TBH[t], by_short[t - begin], out=grad_short_TBH[t])
-            torch.addmm(grad_kept_TBH[t], grad_short_TBH[t], v_HH, out=grad_c_BH)
+                add(grad_h[t - 1], slope[t])
+            torch.mul(grad_c_BH, forget[t], out=grad_kept[t])
+            torch.mul(grad_kept[t], by_short[t - begin], out=grad_short[t])
+            torch.addmm(grad_kept[t], grad_short[t], v_HH, out=grad_c_BH)
     grad_loss_TB1 = None
     if ctx.needs_input_grad[5]:
         grad_loss_TB1 = -(grad_kept_TBH.mul_(short_TBH)).sum(-1, keepdim=True)
     return (
         *input_gradients(ctx, slope_TBG, x_TBI, w_GI, h_TBH),
-        grad_short_TBH.flatten(0, 1).T @ c_TBH[:-1].flatten(0, 1),
+        inner_product(grad_short_TBH.flatten(0, 1), c_TBH[:-1].flatten(0, 1)),
         grad_loss_TB1,
     )
 
@@ -70,24 +76,28 @@ class ShortTermLSTM(torch.autograd.Function):
         """Outputs after each event."""
         steps, batch, _ = x_TBI.shape
         width = u_GH.shape[1]
-        gate_TBG = torch.addmm(b_G, x_TBI.flatten(0, 1), w_GI.T).view(steps, batch, 4 * width)
+        gate_TBG = product(x_TBI.flatten(0, 1), w_GI, b_G).view(steps, batch, 4 * width)
         h_TBH = gate_TBG.new_empty(steps, batch, width)
         tanh_TBH, kept_TBH = torch.empty_like(h_TBH), torch.empty_like(h_TBH)
         short_TBH = torch.empty_like(h_TBH)
         c_TBH = gate_TBG.new_empty(steps + 1, batch, width)  # c_TBH[t] is the cell before event t
         c_TBH[0] = 0.0
-        u_HG, turned_HH = u_GH.T.contiguous(), v_HH.T.contiguous()
+        turned_HH = v_HH.T.contiguous()
         sigmoids, inner = gate_TBG[..., : 3 * width], gate_TBG[..., 3 * width :]
-        in_TBH, forget_TBH, out_TBH = sigmoids.split(width, -1)
+        in_, forget, out = (one.unbind() for one in sigmoids.split(width, -1))
+        gate, sigmoid, g, h, c, tanh = (
+            one.unbind() for one in (gate_TBG, sigmoids, inner, h_TBH, c_TBH, tanh_TBH)
+        )
+        short, kept, loss = (one.unbind() for one in (short_TBH, kept_TBH, loss_TB1))
+        add = adding(u_GH, batch)
         for t in range(steps):
             if t:
-                gate_TBG[t].addmm_(h_TBH[t - 1], u_HG)
-            sigmoids[t].sigmoid_()
-            g_BH = inner[t].tanh_()
-            short_BH = torch.mm(c_TBH[t], turned_HH, out=short_TBH[t]).tanh_()
-            kept_BH = torch.addcmul(c_TBH[t], short_BH, loss_TB1[t], value=-1, out=kept_TBH[t])
-            c_BH = torch.mul(in_TBH[t], g_BH, out=c_TBH[t + 1]).addcmul_(forget_TBH[t], kept_BH)
-            torch.mul(out_TBH[t], torch.tanh(c_BH, out=tanh_TBH[t]), out=h_TBH[t])
+                add(gate[t], h[t - 1])
+            sigmoid[t].sigmoid_()
+            torch.mm(c[t], turned_HH, out=short[t]).tanh_()
+            torch.addcmul(c[t], short[t], loss[t], value=-1, out=kept[t])
+            torch.mul(in_[t], g[t].tanh_(), out=c[t + 1]).addcmul_(forget[t], kept[t])
+            torch.mul(out[t], torch.tanh(c[t + 1], out=tanh[t]), out=h[t])
         ctx.save_for_backward(
             x_TBI, w_GI, u_GH, v_HH, loss_TB1, gate_TBG, h_TBH, c_TBH, tanh_TBH, kept_TBH, short_TBH
         )

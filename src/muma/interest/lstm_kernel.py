@@ -23,6 +23,7 @@ from torch.utils import cpp_extension
 
 from muma.errors import ConfigError, MissingExtraError
 from muma.interest.lstm_function import input_gradients
+from muma.interest.products import inner_product, product
 from muma.optional import require
 
 SOURCE = Path(__file__).with_name("lstm_kernel.cpp")
@@ -120,7 +121,7 @@ class ShortTermLSTM(torch.autograd.Function):
         )
         return (
             *input_gradients(ctx, slope_TBG, x_TBI, w_GI, h_TBH),
-            grad_short_TBH.flatten(0, 1).T @ c_TBH[:-1].flatten(0, 1),
+            inner_product(grad_short_TBH.flatten(0, 1), c_TBH[:-1].flatten(0, 1)),
             grad_loss_TB1 if wanted else None,
         )
 
@@ -134,7 +135,7 @@ def _projected(x_TBI: Tensor, w_GI: Tensor, b_G: Tensor) -> Tensor:
             f"the C++ kernel reads float32 and float64 on the cpu, not {x_TBI.dtype} on "
             f'{x_TBI.device}: set kernel = "portable"'
         )
-    return torch.addmm(b_G, x_TBI.flatten(0, 1), w_GI.T).view(*x_TBI.shape[:2], -1)
+    return product(x_TBI.flatten(0, 1), w_GI, b_G).view(*x_TBI.shape[:2], -1)
 
 
 def _own(grad: Tensor) -> Tensor:
