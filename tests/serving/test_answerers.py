@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from muma.app.config import read_recipe
+from muma.app.service.answer_wire import Change, Wish
+from muma.app.service.answerers import Answerers
 from muma.app.service.make import open_service
 from muma.errors import DataError
 from muma.serving.engine import ServingEngine
@@ -115,7 +117,62 @@ def test_rules_hold_from_the_next_answer_on(opened, here):
         thread.join()
     rules.put([], version=rules.get().version, who="editor")
     assert not faults
+    assert not any(name.startswith("after") for name in here)
+    engine.answer(ask(opened, "after"))
+    assert "after" not in here  # the door answered only while a rule was on its way
+
+
+def test_a_rule_holds_though_they_cannot_be_told_yet(opened, here):
+    """A process that begins may take minutes, and changes wait for it: the door obeys them meanwhile."""
+    parts, answerers = tenant(opened), opened.answerers
+    out = [{"kind": "blocked", "id": "out", "items": ["a1", "a2"]}]
+    change = {"version": parts.rules.get().version, "who": "editor"}
+    put = threading.Thread(target=lambda: parts.rules.put(out, **change))
+    with answerers._telling:
+        put.start()
+        until = time.monotonic() + 30
+        while opened.engine.versions.rules.tables != tuple(out):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        asked = ask(opened, "held", candidates=("a1", "a2", "a3"), count=3)
+        while "held" not in here:
+            shown = {one.item for one in parts.engine.answer(asked).answer.items}
+            assert time.monotonic() < until
+    put.join()
+    assert shown == {"a3"}
+    parts.rules.put([], version=parts.rules.get().version, who="editor")
+    here.clear()
+    parts.engine.answer(ask(opened, "told"))
     assert not here
+
+
+def test_an_answer_that_a_change_overtook_is_made_again(opened, here, monkeypatch):
+    asked, overtaken = Answerers._asked, []
+
+    def overtake(self, process, said):
+        found = asked(self, process, said)
+        if isinstance(said, Wish) and not overtaken:
+            overtaken.append(found.answer.request_id)
+            self.tell(Change())
+        return found
+
+    monkeypatch.setattr(Answerers, "_asked", overtake)
+    tenant(opened).engine.answer(ask(opened, "overtaken"))
+    assert overtaken == here == ["overtaken"]
+
+
+def test_one_that_cannot_follow_is_asked_no_more(opened, here):
+    """It answers nothing by what held before, and another one takes its place."""
+    answerers = opened.answerers
+    before = set(answerers.pids())
+    answerers.tell(Change(models="no-such-version"))
+    assert not before & set(answerers.pids())
+    tenant(opened).engine.answer(ask(opened, "alone"))
+    assert here == ["alone"]
+    until = time.monotonic() + 120
+    while len(answerers.pids()) < len(before):
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_new_items_and_events_reach_them(opened, here):
@@ -195,6 +252,8 @@ def test_erasure_has_the_store_alone_and_leaves_nothing_with_them(opened, here):
 LIFE = """
 import sys, time
 from muma.app.config import read_recipe
+from muma.app.service.answer_wire import Change, Wish
+from muma.app.service.answerers import Answerers
 from muma.app.service.make import open_service
 opened = open_service(read_recipe(sys.argv[1], overrides=sys.argv[2:]), time_of="log")
 for begin in opened.service.on_start:

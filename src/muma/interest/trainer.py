@@ -314,7 +314,7 @@ def _precision(
     if config.precision != "auto":
         return config.precision
     if config.accelerator == "cuda" or (config.accelerator == "auto" and torch.cuda.is_available()):
-        has = torch.cuda.is_bf16_supported()
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         found = torch.cpu.get_capabilities()
         has = bool(found.get("avx512_bf16") or found.get("amx_bf16"))

@@ -1,7 +1,8 @@
 """The service's hold on its answering processes: hands out requests, tells changes, starts them again.
 
-One request at a time goes to each process. An answer that cannot be had of one (it was killed, or is just
-beginning) is made at the door instead: no request fails for it.
+One request at a time goes to each process, and only to one that has been told every change: while a change
+is on its way, and whenever one came while an answer was being made, the answer is made at the door, by the
+newest rules. So is one that a process cannot give (it was killed, or is just beginning): no request fails.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from multiprocessing.connection import Pipe
 from typing import Any
@@ -27,7 +27,8 @@ from muma.serving.recommending import Ask, Evidence
 
 LOG = logging.getLogger(__name__)
 PATIENCE_S = 30.0  # for an answer, or for a change but the first
-BEGIN_S = 300.0  # for the first change: the process imports, reads models and compiles
+BEGIN_S = 300.0  # for the first change: the process imports and reads models
+WARM_S = 60.0  # for the second one: it opens the state and makes some answers
 AGAIN_S, LONGEST_S = 1.0, 30.0  # before a process that ended is started again; doubles each time
 BOOT = """
 import sys
@@ -37,7 +38,7 @@ sys.path[:] = link.recv()
 from muma.app.service.answering import main
 main(link)
 """
-GONE = (EOFError, BrokenPipeError, ConnectionResetError, TimeoutError)
+GONE = (EOFError, OSError)  # also of a process that ends within a word, or does not answer in time
 
 
 class Answerers:
@@ -53,7 +54,8 @@ class Answerers:
         self._everything: Callable[[], Change] = Change
         self._live: set[_Process] = set()
         self._free: list[_Process] = []
-        self._hearing: set[_Process] = set()  # of a change, which may take a while
+        self._changes = 0  # that there are to tell
+        self._told = 0  # of them, those that are through; changes under `_telling`
         self._change = threading.Condition()
         self._telling = threading.Lock()
         self._stop = threading.Event()
@@ -92,26 +94,32 @@ class Answerers:
         Raises:
             MumaError: as the engine's.
         """
-        process = self._take(self._hearing)
+        process = self._take(lambda one: one.told == self._changes)
         if process is None:
             return None
+        told = process.told
         said = self._asked(process, Wish(ask, index))
+        with self._change:
+            if told != self._changes:  # made by what does not hold any more
+                return None
         if isinstance(said, Failed):
             raise _error(said)
         return said
 
     def tell(self, change: Change) -> None:
         """Tell all of them, each when its answer is done; one that cannot follow is begun anew."""
+        with self._change:
+            self._changes += 1  # from now on nobody who was not told is asked
+            self._change.notify_all()
         with self._telling:
+            self._told += 1
             told: set[_Process] = set()
-            while (process := self._take(told)) is not None:
-                told.add(process)
-                with self._change:
-                    self._hearing.add(process)
-                    self._change.notify_all()
-                said = self._asked(process, change)
-                if isinstance(said, Failed):
-                    LOG.error("an answering process is begun anew: %s", said.text)
+            try:
+                while (process := self._take(lambda one: one not in told)) is not None:
+                    told.add(process)
+                    self._asked(process, change)
+            finally:
+                for process in self._behind():
                     self._lose(process)
 
     def changed(self, before: Versions, after: Versions) -> None:
@@ -144,28 +152,40 @@ class Answerers:
         except GONE:
             self._lose(process)
             return None
+        except BaseException:  # what it was asked or what it said may be on its way still
+            self._lose(process)
+            raise
+        if isinstance(said, Change):
+            if isinstance(found, Failed):
+                LOG.error("an answering process is begun anew: %s", found.text)
+                self._lose(process)
+                return None
+            process.told += 1
         with self._change:
-            self._hearing.discard(process)
             if process in self._live:
                 self._free.append(process)
             self._change.notify_all()
         return found
 
-    def _take(self, but: AbstractSet[_Process]) -> _Process | None:
-        """A process, as soon as one is free; None when there is no other than those in `but`."""
+    def _take(self, fits: Callable[[_Process], bool]) -> _Process | None:
+        """A process that fits, as soon as one is free; None when there is none."""
         with self._change:
-            while self._live - but and not self._stop.is_set():
+            while any(map(fits, self._live)) and not self._stop.is_set():
                 for place, process in enumerate(self._free):
-                    if process not in but:
+                    if fits(process):
                         return self._free.pop(place)
                 self._change.wait()
         return None
+
+    def _behind(self) -> list[_Process]:
+        """Those who missed a change that is through."""
+        with self._change:
+            return [process for process in self._live if process.told < self._told]
 
     def _lose(self, process: _Process) -> None:
         """Hand nothing to it any more, and end it."""
         with self._change:
             self._live.discard(process)
-            self._hearing.discard(process)
             self._free = [one for one in self._free if one is not process]
             self._change.notify_all()
         process.end()
@@ -184,12 +204,23 @@ class Answerers:
             self._lose(process)
             if not self._stop.is_set():
                 LOG.error("an answering process ended with %s; another one is begun", code)
-            if self._stop.wait(pause_s):
-                return
-            pause_s = min(2 * pause_s, LONGEST_S)
+            began = False
+            while not began:
+                if self._stop.wait(pause_s):
+                    return
+                pause_s = min(2 * pause_s, LONGEST_S)
+                began = self._begun(slot)
+
+    def _begun(self, slot: int) -> bool:
+        """Begin another process, if the system lets us."""
+        try:
             self._slots[slot] = _Process(self._config)
-            if self._stop.is_set():  # it may have come after the end of all
-                self._slots[slot].end()
+        except OSError:
+            LOG.exception("an answering process cannot be started")
+            return False
+        if self._stop.is_set():  # it may have come after the end of all
+            self._slots[slot].end()
+        return True
 
     def _introduced(self, process: _Process) -> bool:
         """Have it read models and items, then tell it what holds now; from then on it answers."""
@@ -198,8 +229,9 @@ class Answerers:
             said = process.ask(first, BEGIN_S)
             if said is None:
                 with self._telling:  # nothing changes between what it is told and its first answer
-                    said = process.ask(self._everything(), BEGIN_S)
+                    said = process.ask(self._everything(), WARM_S)
                     if said is None:
+                        process.told = self._told
                         with self._change:
                             self._live.add(process)
                             self._free.append(process)
@@ -217,6 +249,7 @@ class _Process:
     """One process, and the socket to it."""
 
     def __init__(self, config: AppConfig) -> None:
+        self.told = 0  # changes that it knows of
         self._link, theirs = Pipe()
         env = dict.fromkeys(ONE_THREAD, "1") | os.environ
         self._process = subprocess.Popen(  # noqa: S603 - our own code
@@ -236,8 +269,7 @@ class _Process:
         """Its word on this.
 
         Raises:
-            EOFError, BrokenPipeError, ConnectionResetError: it is gone.
-            TimeoutError: it does not answer.
+            EOFError, OSError: it is gone; TimeoutError, which is one: it does not answer.
         """
         self._link.send(said)
         if not self._link.poll(patience_s):

@@ -213,7 +213,10 @@ def _opened(
             *((learner.start,) if learner is not None else ()),
             *((partial(_begin, answerers, engine, running, clock),) if answerers else ()),
         ),
-        on_stop=(held.close,),
+        on_stop=(
+            *((answerers.close,) if answerers else ()),  # nobody waits for them any more
+            held.close,
+        ),
     )  # fmt: skip
     return Opened(
         service,
