@@ -141,6 +141,7 @@ def against_peers(*, quick: bool) -> dict[str, Any]:
     """Training of both, and ours over theirs; ours alone where the peers' environment is missing."""
     result = training(epochs=1 if quick else 3)
     if not common.PEERS.exists():
+        print("no peers to compare with: make .venv-peers/.ready", file=sys.stderr)
         return result
     result |= peers(1 if quick else 5)
     for name in PEERS:

@@ -54,8 +54,8 @@ class Answerers:
         self._everything: Callable[[], Change] = Change
         self._live: set[_Process] = set()
         self._free: list[_Process] = []
-        self._changes = 0  # that there are to tell
-        self._told = 0  # of them, those that are through; changes under `_telling`
+        self._changes = 0  # that there ever were to tell
+        self._told = 0  # of them, those told or being told; counted under `_telling`
         self._change = threading.Condition()
         self._telling = threading.Lock()
         self._stop = threading.Event()
@@ -178,7 +178,7 @@ class Answerers:
         return None
 
     def _behind(self) -> list[_Process]:
-        """Those who missed a change that is through."""
+        """Those who missed a change that the others were told."""
         with self._change:
             return [process for process in self._live if process.told < self._told]
 
